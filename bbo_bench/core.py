@@ -1,0 +1,165 @@
+"""The nouns of the benchmark: domain, prior, problem, task, optimizer. No algorithm lives here.
+
+Designs, latents and scores are torch tensors throughout, scores are maximized everywhere. Tasks live on the host;
+domains, priors and optimizers live on the device that a run names; the oracle is the border between the two.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Generator, Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+State = dict[str, Any]
+"""What `tell` has changed: tensors, numbers, strings, bytes, and dicts or lists of them."""
+
+
+class Domain(ABC):
+    """The set of designs that may be proposed."""
+
+    shape: torch.Size
+    """Shape of one design."""
+
+    @abstractmethod
+    def check(self, x: Tensor) -> Tensor:
+        """`n x shape` designs, unchanged.
+
+        Raises:
+            ValueError: If a design is not of this domain; says what was expected and what was got.
+        """
+
+    @abstractmethod
+    def sample(self, n: int, rng: Generator) -> Tensor:
+        """`n x shape` designs, drawn uniformly."""
+
+    @abstractmethod
+    def to(self, device: torch.device) -> Self:
+        """This domain with its tensors on `device`."""
+
+
+class Prior(ABC):
+    """A pretrained generator of natural designs."""
+
+    latent_shape: torch.Size
+    """Shape of one latent."""
+
+    @abstractmethod
+    def sample(self, n: int, rng: Generator) -> Tensor:
+        """`n x latent_shape` latents of natural designs."""
+
+    @abstractmethod
+    def decode(self, z: Tensor) -> Tensor:
+        """`n x shape` designs of the domain from `n x latent_shape` latents."""
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """`n x latent_shape` latents from `n x shape` designs."""
+
+    @abstractmethod
+    def to(self, device: torch.device) -> Self:
+        """This prior with its tensors on `device`."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All that an optimizer may know; the score is not in it."""
+
+    domain: Domain
+    prior: Prior
+    budget: tuple[int, ...]
+    """Queries per round; round 0 is asked from the prior."""
+
+
+class Task(ABC):
+    """A black box with the facts that judge its designs. All tensors are on the host.
+
+    Class attributes (or constructor arguments) declare, a few methods compute.
+    """
+
+    domain: Domain
+    noise_std: float
+    """Standard deviation of the observation noise; the true score has none."""
+    y_prior: float
+    """Mean true score of 10,000 samples of the prior."""
+    best_known: float
+    """Best true score of a valid design known so far; with `y_prior` it sets the scale of `normalized`."""
+    infeasible_score: float
+    """What an infeasible design (true score −inf) counts as in means and in what optimizers are told."""
+
+    @abstractmethod
+    def prior(self) -> Prior:
+        """The pretrained generator of this task's natural designs."""
+
+    @abstractmethod
+    def evaluate(self, x: Tensor) -> Tensor:
+        """True scores of `n x shape` designs, an `n`-dim tensor; −inf marks an infeasible design."""
+
+    @abstractmethod
+    def valid(self, x: Tensor) -> Tensor:
+        """Which of `n x shape` designs are legal objects of their domain, an `n`-dim bool tensor."""
+
+    @abstractmethod
+    def features(self, x: Tensor) -> Tensor:
+        """`n x f` embedding of `n x shape` designs, in which naturalness and diversity are measured."""
+
+    @abstractmethod
+    def reference(self) -> Tensor:
+        """`n x shape` real designs that the prior never saw."""
+
+    def validate(self, x: Tensor) -> Tensor | None:
+        """Scores of `n x shape` designs by an independent, higher-fidelity method; NaN where it gives none.
+
+        None where the task has no such method, or the machine lacks it.
+        """
+        return None
+
+    @abstractmethod
+    def render(self, x: Tensor, axes: Axes) -> None:
+        """Draw one design of shape `shape`."""
+
+
+class Optimizer(ABC):
+    """Proposes designs and learns from their noisy scores.
+
+    Draw every random number from `rng`. The loop seeds it anew before each `ask`, `tell` and `recommend`, so its state
+    need not be saved, and a run that was killed resumes byte for byte. `ask` and `recommend` change nothing that a
+    later call depends on, except that `tell` may use what the `ask` before it has stored.
+    """
+
+    def __init__(self, problem: Problem, rng: Generator) -> None:
+        self.problem = problem
+        self.rng = rng
+
+    @abstractmethod
+    def ask(self, n: int) -> Tensor:
+        """`n x shape` designs to query next."""
+
+    @abstractmethod
+    def tell(self, x: Tensor, y: Tensor) -> None:
+        """Learn from `n x shape` designs and their `n` noisy scores, all finite."""
+
+    @abstractmethod
+    def recommend(self, n: int) -> Tensor:
+        """`n x shape` designs that this optimizer would ship now."""
+
+    @abstractmethod
+    def state_dict(self) -> State:
+        """All that `tell` has changed."""
+
+    @abstractmethod
+    def load_state_dict(self, state: State) -> None:
+        """Take up a state that `state_dict` gave."""
+
+    def predict(self, x: Tensor) -> Tensor | None:
+        """Predicted scores of `n x shape` designs in the score's own units, or None without a model of the score."""
+        return None
+
+    def diagnostics(self) -> dict[str, float]:
+        """Numbers about the last `tell` (losses, proxy error, KL to the prior); the same keys after every round."""
+        return {}

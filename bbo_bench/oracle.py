@@ -1,0 +1,86 @@
+"""The only way to a score: counts every design against the budget, and adds the observation noise."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from bbo_bench.core import Task
+
+
+class BudgetExceeded(RuntimeError):
+    """More designs were asked for than the budget has left; none of them was scored."""
+
+
+class TaskError(RuntimeError):
+    """The task broke its contract, for instance by a score that is NaN."""
+
+
+class Scores(NamedTuple):
+    """What an oracle knows of `n` designs, each an `n`-dim tensor on the host."""
+
+    observed: Tensor
+    """Noisy scores, all finite: what optimizers are told."""
+    true: Tensor
+    """Noise-free scores; −inf marks an infeasible design."""
+    valid: Tensor
+    """Whether each design is a legal object of its domain."""
+
+
+class Oracle:
+    """A task's score behind a budget.
+
+    Args:
+        task: The black box.
+        budget: Designs that may be scored in all.
+        spent: Designs scored before, when a run is resumed.
+    """
+
+    def __init__(self, task: Task, budget: int, spent: int = 0) -> None:
+        self._task = task
+        self.budget = budget
+        self.spent = spent
+
+    def __call__(self, x: Tensor, rng: Generator) -> Scores:
+        """Score `n x shape` designs; they are charged before they are evaluated, so a crash is not a free look.
+
+        Args:
+            x: Designs of the task's domain, on any device.
+            rng: Generator of the observation noise, on the host.
+
+        Raises:
+            BudgetExceeded: If fewer than `n` designs are left.
+            TaskError: If the task gives scores of a wrong shape, or one that is NaN or +inf.
+            ValueError: If a design is not of the domain.
+        """
+        if self.spent + len(x) > self.budget:
+            raise BudgetExceeded(f"{len(x)} designs asked for, but {self.budget - self.spent} of {self.budget} are left")
+        self.spent += len(x)
+        x = x.detach().cpu().clone()
+        self._task.domain.check(x)
+        true = true_scores(self._task, x)
+        noise = torch.randn(len(x), generator=rng, dtype=true.dtype)
+        return Scores(finite(self._task, true) + self._task.noise_std * noise, true, self._task.valid(x))
+
+
+def true_scores(task: Task, x: Tensor) -> Tensor:
+    """Noise-free scores of `n x shape` designs on the host, an `n`-dim double tensor.
+
+    Raises:
+        TaskError: If they have a wrong shape, or one of them is NaN or +inf.
+    """
+    y = task.evaluate(x).double()
+    if y.shape != x.shape[:1]:
+        raise TaskError(f"{type(task).__name__}.evaluate must give {len(x)} scores, got a tensor of {tuple(y.shape)}")
+    broken = y.isnan() | (y == torch.inf)
+    if broken.any():
+        i = int(broken.nonzero()[0])
+        raise TaskError(f"{type(task).__name__}.evaluate gave {float(y[i])} for design {i}: {x[i].tolist()}")
+    return y
+
+
+def finite(task: Task, y: Tensor) -> Tensor:
+    """`y` with the task's `infeasible_score` in the place of every −inf."""
+    return torch.where(y == -torch.inf, y.new_tensor(task.infeasible_score), y)

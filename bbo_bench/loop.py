@@ -1,0 +1,169 @@
+"""run(): the only loop. Optimizers are asked, the oracle scores, the evaluator judges, the record keeps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+from tqdm import tqdm
+
+from bbo_bench.core import Optimizer, Problem, Task
+from bbo_bench.evaluation import Evaluator
+from bbo_bench.oracle import Oracle, Scores
+from bbo_bench.provenance import peak_memory, provenance, reset_peak_memory
+from bbo_bench.record import Record, Round
+from bbo_bench.seeding import derive, generator
+
+Build = Callable[[Problem, Generator], Optimizer]
+
+
+class OptimizerError(RuntimeError):
+    """An optimizer broke its contract; the message names it."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a run may spend.
+
+    Attributes:
+        rounds: Queries per round.
+        evaluation: Designs recommended after every round for its evaluation, free of charge; 0 switches it off.
+        validation: How many of the last recommended designs the task's independent method scores.
+    """
+
+    rounds: tuple[int, ...]
+    evaluation: int = 256
+    validation: int = 64
+
+    def __post_init__(self) -> None:
+        if not self.rounds or min(self.rounds) < 1:
+            raise ValueError(f"budget.rounds must be positive numbers of queries, got {list(self.rounds)}")
+        if self.evaluation < 0 or not 0 <= self.validation <= self.evaluation:
+            raise ValueError(
+                "a budget needs 0 <= validation <= evaluation, "
+                f"got validation={self.validation}, evaluation={self.evaluation}"
+            )
+
+
+def run(
+    task: Task, build: Build, *, budget: Budget, seed: int, device: torch.device, record: Record, position: int = 0
+) -> None:
+    """Run one optimizer on one task, or what is left of it.
+
+    Args:
+        task: The black box.
+        build: Makes the optimizer from a problem and a generator.
+        budget: Queries per round and sizes of the evaluation.
+        seed: Everything random derives from it.
+        device: Where prior and optimizer live.
+        record: The run's open folder; a committed round is never done again.
+        position: Line of the progress bar, for runs side by side.
+
+    Raises:
+        OptimizerError: If the optimizer's designs are malformed.
+        TaskError: If the task's scores are malformed.
+    """
+    reset_peak_memory(device)
+    problem = Problem(task.domain.to(device), task.prior().to(device), budget.rounds)
+    rng = Generator(device)
+    optimizer = build(problem, rng)
+    if record.state is not None:
+        optimizer.load_state_dict(record.state)
+    oracle = Oracle(task, sum(budget.rounds), spent=sum(budget.rounds[: record.rounds]))
+    evaluator = Evaluator(task, problem.prior, budget.evaluation, budget.validation, budget.rounds, seed)
+    loop = _Loop(task, optimizer, oracle, evaluator, seed, device)
+    title = " ".join(record.folder.parts[-3:])
+    with tqdm(total=sum(budget.rounds), initial=oracle.spent, desc=title, unit="query", position=position) as bar:
+        for i in range(record.rounds, len(budget.rounds)):
+            last = i == len(budget.rounds) - 1
+            entry = loop.round(i, budget.rounds[i], last, bar)
+            facts = provenance(device) | {"peak_mb": max(peak_memory(device), record.provenance.get("peak_mb", 0.0))}
+            record.commit(entry, optimizer.state_dict(), facts, last=last)
+
+
+class _Loop:
+    """One run's cast; `round` plays one round."""
+
+    def __init__(
+        self,
+        task: Task,
+        optimizer: Optimizer,
+        oracle: Oracle,
+        evaluator: Evaluator,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.task, self.optimizer, self.oracle, self.evaluator = task, optimizer, oracle, evaluator
+        self.seed, self.device = seed, device
+        self.name = type(optimizer).__name__
+
+    def round(self, i: int, n: int, last: bool, bar: tqdm[None]) -> Round:
+        start = time.perf_counter()
+        seconds: dict[str, float] = {}
+        with _phase("ask", seconds, bar):
+            x = self._ask(i, n)
+        with _phase("oracle", seconds, bar):
+            scores = self.oracle(x, generator(self.seed, "noise", i))
+        bar.update(n)
+        with _phase("tell", seconds, bar):
+            self._reseed("tell", i)
+            self.optimizer.tell(x, scores.observed.to(self.device, x.dtype))
+        x = x.cpu()
+        metrics: dict[str, float] = {}
+        designs = {f"queried_{i}": x.numpy()}
+        with _phase("evaluation", seconds, bar):
+            if self.evaluator.size:
+                recommended, predicted = self._recommend(i)
+                metrics = self.evaluator(i, x, scores.true, recommended, predicted, last)
+                designs[f"recommended_{i}"] = recommended.numpy()
+        row = {"round": i, "queries": self.oracle.spent, **metrics, **self._diagnostics()}
+        seconds["total"] = time.perf_counter() - start
+        return Round(_ledger(i, scores), row, designs, seconds)
+
+    def _ask(self, i: int, n: int) -> Tensor:
+        if i == 0:
+            prior = self.optimizer.problem.prior
+            return prior.decode(prior.sample(n, generator(self.seed, "first round", device=self.device))).detach()
+        self._reseed("ask", i)
+        return self._checked(self.optimizer.ask(n), n, "ask")
+
+    def _recommend(self, i: int) -> tuple[Tensor, Tensor | None]:
+        self._reseed("recommend", i)
+        x = self._checked(self.optimizer.recommend(self.evaluator.size), self.evaluator.size, "recommend")
+        predicted = self.optimizer.predict(x)
+        return x.cpu(), None if predicted is None else predicted.detach().cpu()
+
+    def _checked(self, x: Tensor, n: int, call: str) -> Tensor:
+        try:
+            if len(self.optimizer.problem.domain.check(x)) != n:
+                raise ValueError(f"{n} designs were asked for, got {len(x)}")
+        except ValueError as error:
+            raise OptimizerError(f"{self.name}.{call}: {error}") from error
+        return x.detach().clone()
+
+    def _reseed(self, call: str, i: int) -> None:
+        self.optimizer.rng.manual_seed(derive(self.seed, call, i))
+
+    def _diagnostics(self) -> dict[str, float]:
+        return {f"diagnostics.{key}": float(value) for key, value in self.optimizer.diagnostics().items()}
+
+
+@contextmanager
+def _phase(name: str, seconds: dict[str, float], bar: tqdm[None]) -> Iterator[None]:
+    bar.set_postfix_str(name)
+    start = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - start
+
+
+def _ledger(i: int, scores: Scores) -> list[dict[str, float]]:
+    columns = (np.asarray(column).tolist() for column in scores)
+    return [
+        {"round": i, "index": index, "observed": observed, "true": true, "valid": int(valid)}
+        for index, (observed, true, valid) in enumerate(zip(*columns, strict=True))
+    ]

@@ -1,0 +1,221 @@
+"""A run's folder. A round is the transaction: it is committed whole or not at all.
+
+Files are written aside and renamed, the state last. The state holds length and digest of the ledger and the metrics at
+its round, so that a kill between two files costs the round and nothing else, and damage is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+import yaml
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from bbo_bench.core import State
+
+Rows = Sequence[Mapping[str, Any]]
+LOGS = ("ledger.csv", "metrics.csv")
+DAMAGED = "move the folder away to start the run anew"
+
+
+class RecordError(RuntimeError):
+    """A run's folder cannot be used: another configuration, a damaged file, or another process at work on it."""
+
+
+class Round(NamedTuple):
+    """What one round adds to a run's folder."""
+
+    ledger: Rows
+    """A row per query."""
+    metrics: Mapping[str, Any]
+    """The round's row of metrics; NaN is written as an empty cell."""
+    designs: Mapping[str, NDArray[Any]]
+    """Queried and recommended designs."""
+    seconds: Mapping[str, float]
+    """Seconds spent in each phase."""
+
+
+class Record:
+    """The folder of one run, locked while it is open.
+
+    Args:
+        folder: `results/<experiment>/<task>/<optimizer>/seed_<n>`; made where it is missing.
+        config: The run's resolved configuration.
+
+    Raises:
+        RecordError: On entry, if the folder holds another configuration or a damaged file, or is in use.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.config = config
+        self.state: State | None = None
+        self.rounds = 0
+        self.complete = False
+        self._logs = dict.fromkeys(LOGS, "")
+        self._designs: dict[str, NDArray[Any]] = {}
+        self.provenance: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        """Lock the folder, and take up what has been committed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self.folder / ".lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise RecordError(f"{self.folder} is in use by another process; wait for it or choose another name=") from None
+        try:
+            self._open()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Unlock the folder."""
+        self._lock.release()
+
+    def commit(self, entry: Round, state: State, provenance: Mapping[str, Any], *, last: bool) -> None:
+        """Add a round; when it is the `last`, the run is complete and its state is removed."""
+        self.rounds += 1
+        seconds = [*self.provenance.get("seconds", []), dict(entry.seconds)]
+        self.provenance = {**provenance, "seconds": seconds, "complete": last}
+        self._designs |= entry.designs
+        for name, rows in zip(LOGS, (entry.ledger, [entry.metrics]), strict=True):
+            self._logs[name] += _csv(rows, header=not self._logs[name])
+            _write(self.folder / name, self._logs[name].encode())
+        _write(self.folder / "designs.npz", _npz(self._designs))
+        if last:
+            self.provenance["files"] = {name: _digest(self.folder / name) for name in (*LOGS, "designs.npz")}
+        else:
+            marks = {name: [len(text), _sha256(text.encode())] for name, text in self._logs.items()}
+            whole = {"round": self.rounds, "logs": marks, "provenance": self.provenance, "optimizer": state}
+            buffer = io.BytesIO()
+            torch.save(whole, buffer)
+            _write(self.folder / "state.pt", buffer.getvalue())
+        _write(self.folder / "provenance.json", json.dumps(self.provenance, indent=1).encode())
+        if last:
+            (self.folder / "state.pt").unlink(missing_ok=True)
+            self.complete = True
+
+    def fail(self, error: BaseException) -> None:
+        """Mark the run as failed, with its reason; the committed rounds stay, and the run can be resumed."""
+        _write(self.folder / "error.txt", "".join(traceback.format_exception(error)).encode())
+
+    def _open(self) -> None:
+        self._check_config()
+        (self.folder / "error.txt").unlink(missing_ok=True)
+        provenance = self.folder / "provenance.json"
+        if provenance.exists():
+            self.provenance = _load(provenance, lambda path: json.loads(path.read_text()))
+            self.complete = self.provenance["complete"]
+        if self.complete:
+            check_files(self.folder, self.provenance["files"])
+            (self.folder / "state.pt").unlink(missing_ok=True)
+        elif (self.folder / "state.pt").exists():
+            self._resume()
+        else:
+            self.provenance = {}
+
+    def _check_config(self) -> None:
+        path = self.folder / "config.yaml"
+        if not path.exists():
+            _write(path, yaml.safe_dump(dict(self.config), sort_keys=False).encode())
+            return
+        before, now = _flat(_load(path, lambda file: yaml.safe_load(file.read_text()))), _flat(self.config)
+        changed = [
+            f"{key}: {before.get(key, 'absent')} there, {now.get(key, 'absent')} now"
+            for key in sorted(before.keys() | now.keys())
+            if before.get(key) != now.get(key)
+        ]
+        if changed:
+            raise RecordError(
+                f"{self.folder} holds a run of another configuration ({'; '.join(changed)}); "
+                "choose another name=, or move the folder away"
+            )
+
+    def _resume(self) -> None:
+        whole = _load(self.folder / "state.pt", lambda path: torch.load(path, map_location="cpu", weights_only=True))
+        for name, (length, digest) in whole["logs"].items():
+            text = _load(self.folder / name, lambda path: path.read_text())[:length]
+            if _sha256(text.encode()) != digest:
+                raise RecordError(f"{self.folder / name} is damaged; {DAMAGED}")
+            self._logs[name] = text
+        self._designs = _load(self.folder / "designs.npz", lambda path: dict(np.load(path)))
+        self._designs = {key: x for key, x in self._designs.items() if int(key.rsplit("_", 1)[1]) < whole["round"]}
+        self.rounds, self.state, self.provenance = whole["round"], whole["optimizer"], whole["provenance"]
+
+
+def check_files(folder: Path, digests: Mapping[str, str]) -> None:
+    """Raise `RecordError` unless the files of a complete run are as they were written."""
+    for name, digest in digests.items():
+        if not (folder / name).exists():
+            raise RecordError(f"{folder / name} is missing; {DAMAGED}")
+        if _digest(folder / name) != digest:
+            raise RecordError(f"{folder / name} is not as it was written; {DAMAGED}")
+
+
+def _write(path: Path, content: bytes) -> None:
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def _load(path: Path, read: Any) -> Any:
+    try:
+        return read(path)
+    except Exception as error:
+        raise RecordError(f"{path} cannot be read ({type(error).__name__}: {error}); {DAMAGED}") from error
+
+
+def _csv(rows: Rows, header: bool) -> str:
+    lines = [",".join(rows[0])] if header else []
+    lines += [",".join(_cell(value) for value in row.values()) for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if value != value else repr(value)
+    return str(int(value))
+
+
+def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _digest(path: Path) -> str:
+    return _sha256(path.read_bytes())

@@ -1,0 +1,55 @@
+"""How close designs are to real ones: by features, or by the prior's likelihood."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def elbo_z(elbo: Tensor, reference: Tensor) -> float:
+    """Mean ELBO of `n` designs, in standard deviations of the `m` reference designs' above their mean."""
+    return float((elbo.double().mean() - reference.double().mean()) / reference.double().std())
+
+
+def frechet(a: Tensor, b: Tensor) -> float:
+    """Fréchet distance between the Gaussians that fit `n x f` and `m x f` features.
+
+    |mean difference|² + tr(A + B - 2 (A^½ B A^½)^½) for covariances A and B (Heusel et al., 2017). With A = U'U and
+    B = V'V the last trace is the sum of the singular values of U V', so no root of a covariance is taken, and fewer
+    samples than features do no harm.
+    """
+    means, factors = zip(*(_gaussian(x.double()) for x in (a, b)), strict=True)
+    spread = sum(factor.square().sum() for factor in factors)
+    overlap = torch.linalg.svdvals(factors[0] @ factors[1].T).sum()
+    return float((means[0] - means[1]).square().sum() + spread - 2 * overlap)
+
+
+def precision(x: Tensor, reference: Tensor, k: int = 3) -> float:
+    """Share of `n x f` points that lie on the `k`-nearest-neighbour manifold of the `m x f` reference points.
+
+    The manifold is the union of the balls around the reference points that reach to their `k`-th neighbours
+    (Kynkäänniemi et al., NeurIPS 2019, eq. 1 and 2). With the two sets exchanged, this is the recall.
+
+    Raises:
+        ValueError: If the reference has no more than `k` points.
+    """
+    if len(reference) <= k:
+        raise ValueError(f"a {k}-nearest-neighbour manifold needs more than {k} points, got {len(reference)}")
+    radius = distances(reference, reference).kthvalue(k + 1, dim=1).values  # the nearest is the point itself
+    return float((distances(x, reference) <= radius).any(1).double().mean())
+
+
+def recall(x: Tensor, reference: Tensor, k: int = 3) -> float:
+    """Share of the `m x f` reference points that lie on the manifold of the `n x f` points; see `precision`."""
+    return precision(reference, x, k)
+
+
+def distances(a: Tensor, b: Tensor) -> Tensor:
+    """`n x m` Euclidean distances, exactly 0 between equal points (a matrix product would leave rounding errors)."""
+    return torch.cdist(a.double(), b.double(), compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _gaussian(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of `n x f` points, and a factor `U` of their covariance `U'U` with no more than `min(n, f)` rows."""
+    mean = x.mean(0)
+    return mean, torch.linalg.qr((x - mean) / (len(x) - 1) ** 0.5, mode="r").R

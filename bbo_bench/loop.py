@@ -70,13 +70,14 @@ def run(
     """
     reset_peak_memory(device)
     problem = Problem(task.domain.to(device), task.prior().to(device), budget.rounds)
-    rng = Generator(device)
-    optimizer = build(problem, rng)
+    optimizer = build(problem, generator(seed, "build", device=device))
     if record.state is not None:
         optimizer.load_state_dict(record.state)
     oracle = Oracle(task, sum(budget.rounds), spent=sum(budget.rounds[: record.rounds]))
-    evaluator = Evaluator(task, problem.prior, budget.evaluation, budget.validation, budget.rounds, seed)
-    loop = _Loop(task, optimizer, oracle, evaluator, seed, device)
+    evaluator = Evaluator(task, problem.prior, budget.evaluation, budget.validation, budget.rounds, seed, device)
+    loop = _Loop(optimizer, oracle, evaluator, seed, device)
+    if record.rounds:
+        loop.queried, loop.true = map(torch.as_tensor, record.history())
     title = " ".join(record.folder.parts[-3:])
     with tqdm(total=sum(budget.rounds), initial=oracle.spent, desc=title, unit="query", position=position) as bar:
         for i in range(record.rounds, len(budget.rounds)):
@@ -91,16 +92,15 @@ class _Loop:
 
     def __init__(
         self,
-        task: Task,
         optimizer: Optimizer,
         oracle: Oracle,
         evaluator: Evaluator,
         seed: int,
         device: torch.device,
     ) -> None:
-        self.task, self.optimizer, self.oracle, self.evaluator = task, optimizer, oracle, evaluator
+        self.optimizer, self.oracle, self.evaluator = optimizer, oracle, evaluator
         self.seed, self.device = seed, device
-        self.name = type(optimizer).__name__
+        self.queried, self.true = torch.empty(0), torch.empty(0)
 
     def round(self, i: int, n: int, last: bool, bar: tqdm[None]) -> Round:
         start = time.perf_counter()
@@ -114,12 +114,14 @@ class _Loop:
             self._reseed("tell", i)
             self.optimizer.tell(x, scores.observed.to(self.device, x.dtype))
         x = x.cpu()
+        self.queried = torch.cat([self.queried, x]) if i else x
+        self.true = torch.cat([self.true, scores.true]) if i else scores.true
         metrics: dict[str, float] = {}
         designs = {f"queried_{i}": x.numpy()}
         with _phase("evaluation", seconds, bar):
             if self.evaluator.size:
                 recommended, predicted = self._recommend(i)
-                metrics = self.evaluator(i, x, scores.true, recommended, predicted, last)
+                metrics = self.evaluator(i, self.queried, self.true, recommended, predicted, last)
                 designs[f"recommended_{i}"] = recommended.numpy()
         row = {"round": i, "queries": self.oracle.spent, **metrics, **self._diagnostics()}
         seconds["total"] = time.perf_counter() - start
@@ -143,7 +145,7 @@ class _Loop:
             if len(self.optimizer.problem.domain.check(x)) != n:
                 raise ValueError(f"{n} designs were asked for, got {len(x)}")
         except ValueError as error:
-            raise OptimizerError(f"{self.name}.{call}: {error}") from error
+            raise OptimizerError(f"{type(self.optimizer).__name__}.{call}: {error}") from error
         return x.detach().clone()
 
     def _reseed(self, call: str, i: int) -> None:

@@ -55,8 +55,9 @@ class Oracle:
             TaskError: If the task gives scores of a wrong shape, or one that is NaN or +inf.
             ValueError: If a design is not of the domain.
         """
-        if self.spent + len(x) > self.budget:
-            raise BudgetExceeded(f"{len(x)} designs asked for, but {self.budget - self.spent} of {self.budget} are left")
+        left = self.budget - self.spent
+        if len(x) > left:
+            raise BudgetExceeded(f"{len(x)} designs asked for, but {left} of {self.budget} are left")
         self.spent += len(x)
         x = x.detach().cpu().clone()
         self._task.domain.check(x)

@@ -74,7 +74,7 @@ class Record:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            raise RecordError(f"{self.folder} is in use by another process; wait for it or choose another name=") from None
+            raise RecordError(f"{self.folder} is in use by another process; wait, or choose another name=") from None
         try:
             self._open()
         except BaseException:
@@ -110,6 +110,12 @@ class Record:
         if last:
             (self.folder / "state.pt").unlink(missing_ok=True)
             self.complete = True
+
+    def history(self) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """All queried designs so far, and their true scores."""
+        x = np.concatenate([self._designs[f"queried_{i}"] for i in range(self.rounds)])
+        rows = [line.split(",") for line in self._logs["ledger.csv"].splitlines()]
+        return x, np.array([float(row[rows[0].index("true")]) for row in rows[1:]])
 
     def fail(self, error: BaseException) -> None:
         """Mark the run as failed, with its reason; the committed rounds stay, and the run can be resumed."""

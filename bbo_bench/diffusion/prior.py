@@ -1,0 +1,118 @@
+"""DiffusionPrior: a pretrained diffusion model as a generator of natural designs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+import yaml
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from hydra.utils import instantiate
+from safetensors.torch import load_file, save_file
+from torch import Generator, Tensor, nn
+
+from bbo_bench.core import Prior
+from bbo_bench.diffusion.likelihood import elbo
+from bbo_bench.diffusion.transition import Transition
+from bbo_bench.domains import Box
+
+WEIGHTS, RECIPE = "prior.safetensors", "prior.yaml"
+
+
+class Standardize(nn.Module):
+    """Codec of real vectors: latents are standardized designs.
+
+    Args:
+        box: Decoded designs are clamped to it.
+        data: `n x shape` designs whose mean and standard deviation are used.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, box: Box, data: Tensor | None = None) -> None:
+        super().__init__()
+        self.latent_shape = box.shape
+        self.box = box
+        self.register_buffer("mean", torch.zeros(box.shape) if data is None else data.mean(0))
+        self.register_buffer("std", torch.ones(box.shape) if data is None else data.std(0))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """See `Prior.decode`."""
+        return self.box.clamp(z * self.std + self.mean)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """See `Prior.encode`."""
+        return (x - self.mean) / self.std
+
+    def moved(self, device: torch.device) -> Self:
+        """A copy on `device`."""
+        copy = type(self)(self.box.to(device))
+        copy.load_state_dict(self.state_dict())
+        return copy.to(device)
+
+
+class DiffusionPrior(Prior):
+    """A denoiser with the noise schedule and the codec that it was trained with; frozen.
+
+    Args:
+        denoiser: Network of `bbo_bench.diffusion.denoisers`.
+        codec: Maps designs to latents and back.
+        scheduler: Settings of diffusers' `DDIMScheduler`.
+        sampler: Settings of `Transition`: steps, eta, min_std.
+    """
+
+    def __init__(
+        self, denoiser: nn.Module, codec: Standardize, scheduler: dict[str, Any], sampler: dict[str, Any]
+    ) -> None:
+        self.denoiser = denoiser.eval().requires_grad_(False)
+        self.codec = codec
+        self.scheduler = DDIMScheduler(clip_sample=False, timestep_spacing="trailing", **scheduler)
+        self.transition = Transition(self.scheduler, **sampler)
+        self.latent_shape = codec.latent_shape
+        self._settings = (scheduler, sampler)
+
+    @torch.no_grad()
+    def sample(self, n: int, rng: Generator) -> Tensor:
+        """See `Prior.sample`."""
+        *_, z = self.transition.walk(self.denoiser, self.noise(n, rng), rng)
+        return z
+
+    def noise(self, n: int, rng: Generator) -> Tensor:
+        """`n x latent_shape` standard normal latents, where sampling starts."""
+        return torch.randn(n, *self.latent_shape, generator=rng, device=rng.device)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """See `Prior.decode`."""
+        return self.codec.decode(z)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """See `Prior.encode`."""
+        return self.codec.encode(x)
+
+    def elbo(self, z: Tensor) -> Tensor:
+        """Denoising ELBO of `n x latent_shape` latents in nats, an `n`-dim tensor."""
+        return elbo(self.denoiser, self.transition, z)
+
+    def to(self, device: torch.device) -> Self:
+        """See `Prior.to`."""
+        moved = type(self)(self.denoiser.to(device), self.codec.moved(device), *self._settings)
+        moved.transition = moved.transition.to(device)
+        return moved
+
+    def save(self, folder: Path) -> None:
+        """Write the weights of denoiser and codec to `folder`."""
+        parts = {"denoiser": self.denoiser, "codec": self.codec}
+        tensors = {f"{part}.{key}": t.cpu() for part, net in parts.items() for key, t in net.state_dict().items()}
+        save_file(tensors, folder / WEIGHTS)
+
+    @classmethod
+    def load(cls, folder: Path, codec: Standardize) -> Self:
+        """The prior that a task's folder ships: `prior.safetensors`, made by the recipe in `prior.yaml`."""
+        recipe = yaml.safe_load((folder / RECIPE).read_text())
+        prior = cls(instantiate(recipe["denoiser"]), codec, recipe["scheduler"], recipe["sampler"])
+        tensors = load_file(folder / WEIGHTS)
+        for part, net in {"denoiser": prior.denoiser, "codec": prior.codec}.items():
+            net.load_state_dict({k.removeprefix(f"{part}."): t for k, t in tensors.items() if k.startswith(f"{part}.")})
+        return prior

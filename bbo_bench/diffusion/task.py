@@ -1,0 +1,34 @@
+"""Tasks whose folder ships a diffusion prior."""
+
+from __future__ import annotations
+
+import inspect
+from abc import abstractmethod
+from functools import cached_property
+from pathlib import Path
+
+from torch import Tensor
+
+from bbo_bench.core import Task
+from bbo_bench.diffusion.prior import DiffusionPrior, Standardize
+
+
+class DiffusionTask(Task):
+    """A task with `prior.yaml` and `prior.safetensors` beside its module, made by `bbo-bench prior train`."""
+
+    @abstractmethod
+    def training_data(self) -> Tensor:
+        """`n x shape` real designs on which the prior is trained."""
+
+    @abstractmethod
+    def codec(self, data: Tensor | None = None) -> Standardize:
+        """What maps designs to latents and back; fitted to `data`, or blank, for weights to be loaded."""
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the task's module lies."""
+        return Path(inspect.getfile(type(self))).parent
+
+    def prior(self) -> DiffusionPrior:
+        """See `Task.prior`."""
+        return DiffusionPrior.load(self.folder, self.codec())

@@ -1,0 +1,130 @@
+"""Train the diffusion prior of a task on its training data, by the recipe in the task's `prior.yaml`."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.training_utils import EMAModel
+from hydra.utils import instantiate
+from torch import Generator, Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
+from tqdm import trange
+
+from bbo_bench.core import Prior, Task
+from bbo_bench.diffusion.prior import RECIPE, DiffusionPrior
+from bbo_bench.diffusion.task import DiffusionTask
+from bbo_bench.metrics import naturalness
+from bbo_bench.seeding import generator, seeded
+
+
+def fit(
+    denoiser: nn.Module,
+    scheduler: DDIMScheduler,
+    data: Tensor,
+    rng: Generator,
+    *,
+    steps: int,
+    batch_size: int = 256,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 1e-4,
+    ema_decay: float = 0.999,
+    jitter: float = 0.0,
+) -> float:
+    """Train `denoiser` in place on `n x latent_shape` latents, and leave its averaged weights in it.
+
+    The v-prediction loss (Salimans & Ho 2022) over uniform timesteps, AdamW, cosine learning rate, exponential moving
+    average of the weights.
+
+    Args:
+        denoiser: The network.
+        scheduler: Noise schedule with v-prediction.
+        data: Training latents, on the network's device.
+        rng: Generator on that device.
+        steps: Number of updates.
+        batch_size: Latents per update.
+        learning_rate: Initial learning rate; it falls to zero along a cosine.
+        weight_decay: Weight decay of AdamW.
+        ema_decay: Decay of the averaged weights.
+        jitter: Standard deviation of Gaussian noise added to every drawn latent, which smooths a small data set.
+
+    Returns:
+        The mean loss over the last tenth of the updates.
+    """
+    optimizer = torch.optim.AdamW(denoiser.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    schedule = CosineAnnealingLR(optimizer, steps)
+    average = EMAModel(denoiser.parameters(), decay=ema_decay, use_ema_warmup=True, power=0.75)
+    tail = torch.zeros((), device=data.device)
+    start_of_tail = steps - math.ceil(steps / 10)
+    denoiser.train()
+    for i in trange(steps, desc="training the prior", mininterval=1):
+        rows = torch.randint(len(data), (batch_size,), generator=rng, device=data.device)
+        z = data[rows] + jitter * _randn(data[rows], rng)
+        t = torch.randint(scheduler.config.num_train_timesteps, (batch_size,), generator=rng, device=data.device)
+        noise = _randn(z, rng)
+        output = denoiser(scheduler.add_noise(z, noise, t), t)
+        loss = nn.functional.mse_loss(output, scheduler.get_velocity(z, noise, t))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        average.step(denoiser.parameters())
+        if i >= start_of_tail:
+            tail += loss.detach()
+    average.copy_to(denoiser.parameters())
+    denoiser.eval()
+    return float(tail) / (steps - start_of_tail)
+
+
+def train_prior(task: DiffusionTask, folder: Path | None = None, device: str = "cpu") -> dict[str, Any]:
+    """Make the prior of `task` by the recipe in its folder; write weights and the recipe with its outcome to `folder`.
+
+    Returns:
+        The recipe with `made`: command, digest of the data, loss and quality of the prior.
+    """
+    recipe: dict[str, Any] = yaml.safe_load((task.folder / RECIPE).read_text())
+    rng = generator(recipe["seed"], "prior", device=device)
+    data = task.training_data()
+    with seeded(rng):
+        denoiser = instantiate(recipe["denoiser"]).to(device)
+    codec = task.codec(data)
+    prior = DiffusionPrior(denoiser, codec, recipe["scheduler"], recipe["sampler"])
+    denoiser.requires_grad_(True)
+    loss = fit(denoiser, prior.scheduler, codec.encode(data).to(device), rng, **recipe["training"])
+    denoiser.requires_grad_(False)
+    prior = prior.to(torch.device("cpu"))
+    recipe["made"] = {
+        "command": f"bbo-bench prior train task={task.folder.name}",
+        "data_sha256": hashlib.sha256(data.numpy().tobytes()).hexdigest(),
+        "weights": sum(p.numel() for p in denoiser.parameters()),
+        "loss": round(loss, 5),
+        "quality": quality(task, prior),
+    }
+    folder = folder or task.folder
+    prior.save(folder)
+    (folder / RECIPE).write_text(yaml.safe_dump(recipe, sort_keys=False))
+    return recipe
+
+
+def quality(task: Task, prior: Prior) -> dict[str, float]:
+    """How samples of a prior compare with as many held-out designs: Fréchet distance, precision, recall, validity.
+    """
+    reference = task.reference()
+    samples = prior.decode(prior.sample(len(reference), generator(0, "quality")))
+    features, real = task.features(samples).double(), task.features(reference).double()
+    return {
+        "frechet": round(naturalness.frechet(features, real), 5),
+        "precision": round(naturalness.precision(features, real), 3),
+        "recall": round(naturalness.recall(features, real), 3),
+        "validity": round(float(task.valid(samples).double().mean()), 3),
+        "validity_of_reference": round(float(task.valid(reference).double().mean()), 3),
+    }
+
+
+def _randn(like: Tensor, rng: Generator) -> Tensor:
+    return torch.randn(like.shape, generator=rng, device=like.device, dtype=like.dtype)

@@ -1,0 +1,180 @@
+"""The differentiable proxy of the score: a bootstrap ensemble of perceptrons, all heads in one batched product."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import silu
+
+from bbo_bench.core import State
+
+OPTIMISM = ("mean", "ucb", "max", "thompson", "elliptical")
+
+
+class Ensemble:
+    """Bootstrap ensemble over latents (Osband et al. 2016), optimistic by its spread.
+
+    Every head learns from its own resample of the data and stops early on the points that it did not draw. Scores are
+    standardized for fitting; predictions are in the score's units.
+
+    Args:
+        heads: Number of networks.
+        width: Size of the hidden layers.
+        depth: Number of hidden layers.
+        learning_rate: Adam's, falling to zero along a cosine.
+        weight_decay: Decoupled weight decay.
+        batch_size: Points per head and update.
+        updates: Most updates of one fit.
+        patience: Updates without a better held-out error of any head after which the fit ends.
+        optimism: `mean` of the heads; `ucb`, mean + beta · standard deviation; `max` of the heads; `thompson`, one head
+            drawn at every fit; `elliptical`, mean + beta · min(1, √(φᵀ(ΣφφᵀI + λI)⁻¹φ)) over last hidden features φ
+            (Uehara et al. 2024), in standard deviations of the score, which shrinks as data come in.
+        beta: Weight of the bonus.
+
+    Raises:
+        ValueError: If `optimism` is unknown, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        heads: int = 5,
+        width: int = 256,
+        depth: int = 2,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-2,
+        batch_size: int = 128,
+        updates: int = 1000,
+        patience: int = 200,
+        optimism: str = "ucb",
+        beta: float = 1.0,
+    ) -> None:
+        if optimism not in OPTIMISM:
+            raise ValueError(f"optimism must be one of {', '.join(OPTIMISM)}, got {optimism!r}")
+        if min(heads, width, depth, batch_size, updates, patience) < 1 or (heads < 2 and optimism != "elliptical"):
+            raise ValueError("an ensemble needs at least two heads and positive width, depth, batch_size and updates")
+        self.heads, self.width, self.depth = heads, width, depth
+        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.batch_size, self.updates, self.patience = batch_size, updates, patience
+        self.optimism, self.beta = optimism, beta
+        self._weights: list[Tensor] = []
+        self._scale = torch.tensor([0.0, 1.0])
+        self._precision = torch.empty(0)
+        self._head = 0
+        self.error = float("nan")
+        """Root mean squared held-out error of the heads at the last fit, in standard deviations of the score."""
+
+    def fit(self, z: Tensor, y: Tensor, rng: Generator) -> None:
+        """Learn anew from `n x latent_shape` latents and their `n` scores."""
+        z, n = z.flatten(1), len(y)
+        std = y.std(correction=0)
+        self._scale = torch.stack([y.mean(), torch.where(std > 0, std, torch.ones_like(std))])
+        target = (y - self._scale[0]) / self._scale[1]
+        drawn = torch.randint(n, (self.heads, n), generator=rng, device=z.device)
+        held_out = torch.ones_like(drawn, dtype=torch.bool).scatter_(1, drawn, False)
+        held_out |= ~held_out.any(1, keepdim=True)  # a resample may leave out nothing where n is tiny
+        self._weights = self._initial(z, rng)
+        self._train(z, target, drawn, held_out, rng)
+        with torch.no_grad():
+            features = self._features(z)
+            eye = torch.eye(self.width, device=z.device)
+            self._precision = torch.linalg.inv(features.mT @ features + eye)
+            self._head = int(torch.randint(self.heads, (), generator=rng, device=z.device))
+
+    def predict(self, z: Tensor) -> Tensor:
+        """Mean predicted scores of `n x latent_shape` latents, an `n`-dim tensor."""
+        return self._unscaled(self._forward(z.flatten(1)).mean(0))
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Optimistic scores of `n x latent_shape` latents, an `n`-dim tensor, differentiable in the latents."""
+        z = z.flatten(1)
+        if self.optimism == "elliptical":
+            features = self._features(z)
+            bonus = (features @ self._precision * features).sum(-1).clamp(min=1e-12).sqrt().clamp(max=1).mean(0)
+            return self._unscaled(self._output(features).mean(0) + self.beta * bonus)
+        y = self._forward(z)
+        if self.optimism == "ucb":
+            return self._unscaled(y.mean(0) + self.beta * y.std(0))
+        if self.optimism == "max":
+            return self._unscaled(y.amax(0))
+        return self._unscaled(y[self._head] if self.optimism == "thompson" else y.mean(0))
+
+    def state_dict(self) -> State:
+        """All that `fit` has changed."""
+        return {
+            "weights": self._weights,
+            "scale": self._scale,
+            "precision": self._precision,
+            "head": self._head,
+            "error": self.error,
+        }
+
+    def load_state_dict(self, state: State, device: torch.device) -> None:
+        """Take up a state that `state_dict` gave."""
+        self._weights = [w.to(device) for w in state["weights"]]
+        self._scale, self._precision = state["scale"].to(device), state["precision"].to(device)
+        self._head, self.error = state["head"], state["error"]
+
+    def _initial(self, z: Tensor, rng: Generator) -> list[Tensor]:
+        sizes = [z.shape[1], *[self.width] * self.depth, 1]
+        weights = []
+        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+            bound = 1 / math.sqrt(fan_in)
+            for rows in (fan_in, 1):
+                w = torch.rand(self.heads, rows, fan_out, generator=rng, device=z.device, dtype=z.dtype)
+                weights.append((2 * w - 1) * bound)
+        return weights
+
+    def _train(self, z: Tensor, target: Tensor, drawn: Tensor, held_out: Tensor, rng: Generator) -> None:
+        for w in self._weights:
+            w.requires_grad_(True)
+        optimizer = torch.optim.AdamW(self._weights, lr=self.learning_rate, weight_decay=self.weight_decay)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.updates)
+        every = max(1, self.patience // 10)
+        best_error, best = torch.full((self.heads,), torch.inf, device=z.device), self._copy()
+        stale = 0
+        for i in range(1, self.updates + 1):
+            picks = torch.randint(len(z), (self.heads, self.batch_size), generator=rng, device=z.device)
+            rows = drawn.gather(1, picks)
+            loss = (self._output(self._features(z[rows])) - target[rows]).square().mean(1).sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            if i % every == 0:
+                error = self._held_out_error(z, target, held_out)
+                better = error < best_error
+                best_error = torch.where(better, error, best_error)
+                best = [torch.where(better[:, None, None], w, b) for w, b in zip(self._copy(), best, strict=True)]
+                stale = 0 if bool(better.any()) else stale + every
+                if stale >= self.patience:
+                    break
+        self._weights = best
+        self.error = float(best_error.mean().sqrt())
+
+    def _copy(self) -> list[Tensor]:
+        return [w.detach().clone() for w in self._weights]
+
+    @torch.no_grad()
+    def _held_out_error(self, z: Tensor, target: Tensor, held_out: Tensor) -> Tensor:
+        squares = (self._forward(z) - target).square()
+        return (squares * held_out).sum(1) / held_out.sum(1)
+
+    def _features(self, z: Tensor) -> Tensor:
+        """Last hidden features of `n x d` or `heads x n x d` latents, `heads x n x width`."""
+        h = z.expand(self.heads, *z.shape[-2:])
+        for w, b in zip(self._weights[:-2:2], self._weights[1:-2:2], strict=True):
+            h = silu(torch.baddbmm(b, h, w))
+        return h
+
+    def _output(self, features: Tensor) -> Tensor:
+        return torch.baddbmm(self._weights[-1], features, self._weights[-2]).squeeze(-1)
+
+    def _forward(self, z: Tensor) -> Tensor:
+        """Standardized predictions of every head, `heads x n`."""
+        return self._output(self._features(z))
+
+    def _unscaled(self, y: Tensor) -> Tensor:
+        return y * self._scale[1] + self._scale[0]

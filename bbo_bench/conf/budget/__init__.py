@@ -1,0 +1,1 @@
+"""Queries per round, and how many designs are evaluated."""

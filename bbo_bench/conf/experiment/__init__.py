@@ -1,0 +1,1 @@
+"""Presets: whole sweeps behind one name."""

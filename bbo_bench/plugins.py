@@ -1,0 +1,178 @@
+"""Discovery of tasks and optimizers. It reads YAML and imports no plugin."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+Kind = Literal["task", "optimizer"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+VARIABLE = "BBO_BENCH_PLUGINS"
+"""Environment variable: folders that hold `tasks/` or `optimizers/`, separated as in `$PATH`."""
+METADATA = ("summary", "requires", "extra")
+"""Keys of a choice's YAML that describe it; its constructor does not see them."""
+
+
+class PluginError(RuntimeError):
+    """A plugin cannot be used; the message says which, why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One choice in Hydra's group `task` or `optimizer`.
+
+    Attributes:
+        kind: The group.
+        name: The stem of its file.
+        file: Its YAML.
+        settings: What its constructor gets, and `_target_`; a variant's bases are merged in.
+        summary: One line.
+        requires: Modules that must be importable.
+        extra: The extra of this distribution that installs them.
+    """
+
+    kind: Kind
+    name: str
+    file: Path
+    settings: dict[str, Any]
+    summary: str = ""
+    requires: tuple[str, ...] = ()
+    extra: str | None = None
+
+    @property
+    def missing(self) -> list[str]:
+        """Required modules that are not installed."""
+        return [module for module in self.requires if PathFinder.find_spec(module) is None]
+
+    @property
+    def remedy(self) -> str:
+        """The command that installs what is missing."""
+        return "pip install " + (f'"bbo-bench[{self.extra}]"' if self.extra else " ".join(self.missing))
+
+
+def choices(kind: Kind) -> dict[str, Choice]:
+    """All choices of a kind by name, sorted.
+
+    Raises:
+        PluginError: If two plugins share a name, a file cannot be read, or a variant's base is unknown.
+    """
+    files = _unique(kind, (file for folder in _folders(kind) for file in sorted(folder.glob("*.yaml"))))
+    nodes = {name: node for name, file in sorted(files.items()) if _is_choice(node := _load(file))}
+    return {name: _choice(kind, name, files, nodes) for name in nodes}
+
+
+def find(kind: Kind, name: str) -> Choice:
+    """The choice of that name.
+
+    Raises:
+        PluginError: If there is none; names the closest ones.
+    """
+    known = choices(kind)
+    if name not in known:
+        raise PluginError(f"there is no {kind} named {name!r}; {suggestion(name, known)}")
+    return known[name]
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """`did you mean ...?` where something known is close, else all that is known."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known) or 'none'}"
+
+
+def local_folders(kind: Kind) -> list[str]:
+    """The folders of a kind under every path on `$BBO_BENCH_PLUGINS`."""
+    roots = [Path(path).expanduser() for path in os.environ.get(VARIABLE, "").split(os.pathsep) if path]
+    return [str(folder) for root in roots if (folder := root.resolve() / f"{kind}s").is_dir()]
+
+
+def _folders(kind: Kind) -> Iterator[Path]:
+    """Every plugin's folder."""
+    for path in os.environ.get(VARIABLE, "").split(os.pathsep):
+        if path and not any((Path(path).expanduser() / f"{each}s").is_dir() for each in KINDS):
+            raise PluginError(f"${VARIABLE} names {path}, which has neither a folder tasks/ nor optimizers/")
+    spec = find_spec(f"bbo_bench.{kind}s")
+    shipped = list(spec.submodule_search_locations or ()) if spec else []
+    folders = dict.fromkeys(Path(root).resolve() for root in [*shipped, *local_folders(kind)])
+    yield from _unique(kind, (init.parent for root in folders for init in sorted(root.glob("*/__init__.py")))).values()
+    for entry in entry_points(group=f"bbo_bench.{kind}s"):
+        yield _installed(entry.value)
+
+
+def _installed(package: str) -> Path:
+    """The folder of an installed package, found without importing it or its parents."""
+    top, *rest = package.split(".")
+    spec = find_spec(top)
+    for location in (spec.submodule_search_locations or ()) if spec else ():
+        if (folder := Path(location, *rest)).is_dir():
+            return folder
+    raise PluginError(f"an entry point names the package {package}, which has no folder; reinstall its distribution")
+
+
+def _unique(kind: Kind, paths: Iterable[Path]) -> dict[str, Path]:
+    """Paths by stem.
+
+    Raises:
+        PluginError: If two share one; names both.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        if (other := found.setdefault(path.stem, path)) != path:
+            raise PluginError(f"two {kind}s are named {path.stem}: {other} and {path}; rename one")
+    return found
+
+
+def _load(file: Path) -> dict[str, Any]:
+    try:
+        node = OmegaConf.to_container(OmegaConf.load(file))
+    except (OSError, YAMLError, OmegaConfBaseException) as error:
+        raise PluginError(f"{file} cannot be read: {error}") from error
+    return {str(key): value for key, value in node.items()} if isinstance(node, dict) else {}
+
+
+def _is_choice(node: dict[str, Any]) -> bool:
+    return "_target_" in node or "defaults" in node
+
+
+def _choice(kind: Kind, name: str, files: dict[str, Path], nodes: dict[str, dict[str, Any]]) -> Choice:
+    merged = _merge(kind, (name,), files, nodes)
+    if "_target_" not in merged:
+        raise PluginError(f"{files[name]} has no _target_: name the class that it configures, or a base that does")
+    return Choice(
+        kind=kind,
+        name=name,
+        file=files[name],
+        settings={key: value for key, value in merged.items() if key not in METADATA},
+        summary=str(merged.get("summary", "")),
+        requires=tuple(merged.get("requires", ())),
+        extra=merged.get("extra"),
+    )
+
+
+def _merge(
+    kind: Kind, chain: tuple[str, ...], files: dict[str, Path], nodes: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """The node of the last name in `chain`, over the nodes that its `defaults` name."""
+    node = dict(nodes[chain[-1]])
+    layers = []
+    defaults = node.pop("defaults", [])
+    for base in defaults if "_self_" in defaults else [*defaults, "_self_"]:
+        if base != "_self_" and (base not in nodes or base in chain):
+            raise PluginError(
+                f"{files[chain[-1]]}: defaults names {base!r}, which is no other {kind}; {suggestion(str(base), nodes)}"
+            )
+        layers.append(node if base == "_self_" else _merge(kind, (*chain, base), files, nodes))
+    merged = OmegaConf.to_container(OmegaConf.merge(*layers))
+    assert isinstance(merged, dict)
+    return {str(key): value for key, value in merged.items()}

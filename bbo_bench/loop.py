@@ -79,6 +79,7 @@ def run(
     if record.rounds:
         loop.queried, loop.true = map(torch.as_tensor, record.history())
     title = " ".join(record.folder.parts[-3:])
+    bar: tqdm[None]
     with tqdm(total=sum(budget.rounds), initial=oracle.spent, desc=title, unit="query", position=position) as bar:
         for i in range(record.rounds, len(budget.rounds)):
             last = i == len(budget.rounds) - 1

@@ -70,7 +70,7 @@ def fit(
         output = denoiser(scheduler.add_noise(z, noise, t), t)
         loss = nn.functional.mse_loss(output, scheduler.get_velocity(z, noise, t))
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         schedule.step()
         average.step(denoiser.parameters())

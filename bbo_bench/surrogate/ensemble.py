@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Generator, Tensor
@@ -29,7 +30,7 @@ class Ensemble:
         updates: Most updates of one fit.
         patience: Updates without a better held-out error of any head after which the fit ends.
         optimism: `mean` of the heads; `ucb`, mean + beta · standard deviation; `max` of the heads; `thompson`, one head
-            drawn at every fit; `elliptical`, mean + beta · min(1, √(φᵀ(ΣφφᵀI + λI)⁻¹φ)) over last hidden features φ
+            drawn at every fit; `elliptical`, mean + beta · min(1, √(φᵀ(Σφφᵀ + I)⁻¹φ)) over last hidden features φ
             (Uehara et al. 2024), in standard deviations of the score, which shrinks as data come in.
         beta: Weight of the bonus.
 
@@ -120,7 +121,7 @@ class Ensemble:
     def _initial(self, z: Tensor, rng: Generator) -> list[Tensor]:
         sizes = [z.shape[1], *[self.width] * self.depth, 1]
         weights = []
-        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for fan_in, fan_out in pairwise(sizes):
             bound = 1 / math.sqrt(fan_in)
             for rows in (fan_in, 1):
                 w = torch.rand(self.heads, rows, fan_out, generator=rng, device=z.device, dtype=z.dtype)
@@ -140,7 +141,7 @@ class Ensemble:
             rows = drawn.gather(1, picks)
             loss = (self._output(self._features(z[rows])) - target[rows]).square().mean(1).sum()
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
             if i % every == 0:

@@ -1,0 +1,104 @@
+"""DDPO: denoising diffusion policy optimization."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Unpack
+
+import torch
+from torch import Generator, Tensor
+
+from bbo_bench.core import Problem
+from bbo_bench.diffusion.finetune import FineTuner, Training, pairs
+from bbo_bench.surrogate.ensemble import Ensemble
+
+
+class DDPO(FineTuner):
+    """Policy gradient over denoising steps with clipped importance ratios (Black et al. 2024, DDPO-IS).
+
+    Maximizes E[r(x_0) - α Σ_t KL_t] exactly: a step's return is the reward minus α times the KL of all later steps, and
+    its own KL is differentiated directly. Log-probabilities are sums over dimensions, and ratios are per step.
+
+    Args:
+        problem: With a `DiffusionPrior`.
+        rng: Generator on the prior's device.
+        proxy: Makes the model of the score that gives the rewards inside a round; None spends oracle scores directly.
+        kl_weight: α, in prior standard deviations of the score per nat.
+        iterations: Rollouts per round; with oracle rewards, the round's own designs are the only one.
+        samples: Trajectories per rollout.
+        epochs: Passes over a rollout.
+        minibatches: Gradient steps per pass.
+        clip: Ratios outside 1 ± clip give no gradient where they would go further.
+        max_advantage: Advantages, standardized over a rollout, are clipped to this size.
+        **training: See `Training`.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        rng: Generator,
+        *,
+        proxy: Callable[[], Ensemble] | None,
+        kl_weight: float,
+        iterations: int,
+        samples: int,
+        epochs: int,
+        minibatches: int,
+        clip: float,
+        max_advantage: float = 5.0,
+        **training: Unpack[Training],
+    ) -> None:
+        super().__init__(problem, rng, proxy=proxy, kl_weight=kl_weight, **training)
+        self.iterations, self.samples, self.epochs = iterations, samples, epochs
+        self.minibatches, self.clip, self.max_advantage = minibatches, clip, max_advantage
+
+    def losses(self) -> Iterator[Tensor]:
+        """See `FineTuner.losses`."""
+        if self.proxy is not None:
+            for _ in range(self.iterations):
+                states = self.trajectories(self.samples)
+                with torch.no_grad():
+                    reward = self.reward(states[:, -1])
+                yield from self.surrogate(states, reward)
+        elif self._asked is not None:  # the first round's designs are the prior's: no trajectory leads to them
+            yield from self.surrogate(self._asked, self.standardized(self.y[-len(self._asked) :]))
+
+    def surrogate(self, states: Tensor, reward: Tensor) -> Iterator[Tensor]:
+        """Losses of `n x (T+1) x latent_shape` trajectories with `n` rewards, a gradient step each."""
+        x, k = pairs(states)
+        following = states[:, 1:].flatten(0, 1)
+        step = self.transition
+        with torch.no_grad():
+            mean = step.mean(k, x, self.policy(x, step.timesteps[k]))
+            reference = step.mean(k, x, self.reference(x, step.timesteps[k]))
+            behaviour = step.log_prob(k, mean, following)
+            kl = step.kl(k, mean, reference).reshape(states.shape[0], -1)
+        later = kl.flip(1).cumsum(1).flip(1) - kl
+        returns = reward[:, None] - self.kl_weight * later
+        scale = returns.std() + 1e-8
+        advantage = (returns - returns.mean(0)) / scale
+        advantage = advantage.clamp(-self.max_advantage, self.max_advantage).flatten()
+        for _ in range(self.epochs):
+            order = torch.randperm(len(k), generator=self.rng, device=k.device)
+            for rows in order.chunk(self.minibatches):
+                yield self.loss(
+                    *(part[rows] for part in (x, k, following, behaviour, reference, advantage)), self.kl_weight / scale
+                )
+
+    def loss(
+        self,
+        x: Tensor,
+        k: Tensor,
+        following: Tensor,
+        behaviour: Tensor,
+        reference: Tensor,
+        advantage: Tensor,
+        kl_weight: Tensor,
+    ) -> Tensor:
+        """PPO's clipped surrogate plus the KL to the prior, over `n` steps of trajectories."""
+        step = self.transition
+        mean = step.mean(k, x, self.policy(x, step.timesteps[k]))
+        ratio = (step.log_prob(k, mean, following) - behaviour).exp()
+        clipped = ratio.clamp(1 - self.clip, 1 + self.clip)
+        surrogate = torch.minimum(ratio * advantage, clipped * advantage)
+        return torch.mean(kl_weight * step.kl(k, mean, reference) - surrogate)

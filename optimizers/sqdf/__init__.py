@@ -1,0 +1,89 @@
+"""SQDF: soft Q-based diffusion fine-tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Unpack
+
+import torch
+from torch import Generator, Tensor
+
+from bbo_bench.core import Problem
+from bbo_bench.diffusion.finetune import FineTuner, Training
+from bbo_bench.diffusion.replay import Replay, Rollout
+from bbo_bench.surrogate.ensemble import Ensemble
+
+
+class SQDF(FineTuner):
+    """KL-regularized, reparameterized policy gradient of a training-free soft Q-function (Kang et al., ICLR 2026).
+
+    With t - 1 steps left, Q(x_t, x_{t-1}) = γ^{t-1} r(x̂_0(x_{t-1})), where x̂_0 is the frozen prior's posterior mean
+    (eq. 9). The loss is E[-γ^{t-1} r(x̂_0(x_{t-1})) + α KL(p_θ(. | x_t) ‖ p(. | x_t))] over replayed x_t, with x_{t-1}
+    reparameterized (eq. 16), so its gradient is one step deep.
+
+    Args:
+        problem: With a `DiffusionPrior`.
+        rng: Generator on the prior's device.
+        proxy: Makes the differentiable model of the score.
+        kl_weight: α, in prior standard deviations of the score per nat, summed over dimensions.
+        gamma: Discount per denoising step of a chain of 50; γ^{50/T} is used for T steps.
+        updates: Gradient steps per round.
+        batch_size: States per gradient step.
+        rollouts: Fresh trajectories per rollout.
+        rollout_every: Gradient steps between rollouts.
+        capacity: Trajectories in the replay buffer, which starts empty in every round.
+        replay: How training states are drawn; see `Replay`.
+        **training: See `Training`.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        rng: Generator,
+        *,
+        proxy: Callable[[], Ensemble],
+        kl_weight: float,
+        gamma: float,
+        updates: int,
+        batch_size: int,
+        rollouts: int,
+        rollout_every: int,
+        capacity: int,
+        replay: str,
+        **training: Unpack[Training],
+    ) -> None:
+        super().__init__(problem, rng, proxy=proxy, kl_weight=kl_weight, **training)
+        if not 0 < gamma <= 1:
+            raise ValueError(f"gamma must lie in (0, 1], got {gamma}")
+        self.gamma = gamma ** (50 / self.transition.steps)
+        self.updates, self.batch_size = updates, batch_size
+        self.rollouts, self.rollout_every = rollouts, rollout_every
+        self.capacity, self.replay = capacity, replay
+
+    def losses(self) -> Iterator[Tensor]:
+        """See `FineTuner.losses`."""
+        buffer = Replay(self.capacity, self.replay, self.gamma)
+        for update in range(self.updates):
+            if update % self.rollout_every == 0:
+                states = self.trajectories(self.rollouts)
+                with torch.no_grad():
+                    buffer.add(Rollout(states, self.reward(states[:, -1])))
+            yield self.loss(*buffer.sample(self.batch_size, self.rng))
+
+    def loss(self, x: Tensor, k: Tensor) -> Tensor:
+        """Equation 16 for `n x latent_shape` states x_t at steps `k`."""
+        step = self.transition
+        t = step.timesteps[k]
+        mean = step.mean(k, x, self.policy(x, t))
+        with torch.no_grad():
+            reference = step.mean(k, x, self.reference(x, t))
+        q = self.gamma ** (step.steps - 1 - k) * self.reward(self.estimate(k + 1, step.step(k, mean, self.rng)))
+        return torch.mean(self.kl_weight * step.kl(k, mean, reference) - q)
+
+    def estimate(self, k: Tensor, x: Tensor) -> Tensor:
+        """x_0 as the frozen prior expects it from x at steps `k`; x itself where no step is left."""
+        step = self.transition
+        inner = k.clamp(max=step.steps - 1)
+        x0 = step.denoise(inner, x, self.reference(x, step.timesteps[inner]))
+        done = (k == step.steps).reshape(-1, *[1] * (x.ndim - 1))
+        return torch.where(done, x, x0)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Never
 
 import numpy as np
 import torch
@@ -79,7 +80,6 @@ def run(
     if record.rounds:
         loop.queried, loop.true = map(torch.as_tensor, record.history())
     title = " ".join(record.folder.parts[-3:])
-    bar: tqdm[None]
     with tqdm(total=sum(budget.rounds), initial=oracle.spent, desc=title, unit="query", position=position) as bar:
         for i in range(record.rounds, len(budget.rounds)):
             last = i == len(budget.rounds) - 1
@@ -103,7 +103,7 @@ class _Loop:
         self.seed, self.device = seed, device
         self.queried, self.true = torch.empty(0), torch.empty(0)
 
-    def round(self, i: int, n: int, last: bool, bar: tqdm[None]) -> Round:
+    def round(self, i: int, n: int, last: bool, bar: tqdm[Never]) -> Round:
         start = time.perf_counter()
         seconds: dict[str, float] = {}
         with _phase("ask", seconds, bar):
@@ -157,7 +157,7 @@ class _Loop:
 
 
 @contextmanager
-def _phase(name: str, seconds: dict[str, float], bar: tqdm[None]) -> Iterator[None]:
+def _phase(name: str, seconds: dict[str, float], bar: tqdm[Never]) -> Iterator[None]:
     bar.set_postfix_str(name)
     start = time.perf_counter()
     yield

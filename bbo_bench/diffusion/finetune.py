@@ -107,7 +107,7 @@ class FineTuner(Optimizer):
         return None if self.proxy is None else self.proxy.predict(self.prior.encode(x)).detach()
 
     def reward(self, z: Tensor) -> Tensor:
-        """Standardized optimistic rewards of `n x latent_shape` latents by the proxy, differentiable, an `n`-dim tensor.
+        """Optimistic rewards of `n x latent_shape` latents by the proxy, an `n`-dim tensor, differentiable.
 
         Raises:
             ValueError: If there is no proxy.
@@ -173,7 +173,7 @@ class FineTuner(Optimizer):
     def _diagnose(self) -> dict[str, float]:
         step = self.transition
         x, k = pairs(self.trajectories(DIAGNOSED))
-        policy, prior = (step.mean(k, x, net(x, step.timesteps[k])) for net in (self.policy, self.reference))
+        policy, prior = (step.mean_by(net, k, x) for net in (self.policy, self.reference))
         path_kl = float(step.kl(k, policy, prior).sum()) / DIAGNOSED
         return {"kl": path_kl} | ({} if self.proxy is None else {"proxy_error": self.proxy.error})
 

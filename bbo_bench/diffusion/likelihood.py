@@ -24,6 +24,6 @@ def elbo(denoiser: Denoiser, transition: Transition, z: Tensor) -> Tensor:
     for k in range(transition.steps - 1):
         noise = torch.randn(z.shape[1:], generator=rng, device=z.device, dtype=z.dtype).expand_as(z)
         x = transition.noise(k, z, noise)
-        mean = transition.mean(k, x, denoiser(x, transition.timesteps[k]))
-        total -= transition.kl(k, mean, transition.mean(k, x, transition.target(k, x, z)))
+        posterior = transition.mean(k, x, transition.target(k, x, z))
+        total -= transition.kl(k, transition.mean_by(denoiser, k, x), posterior)
     return total

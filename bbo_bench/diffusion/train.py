@@ -112,8 +112,7 @@ def train_prior(task: DiffusionTask, folder: Path | None = None, device: str = "
 
 
 def quality(task: Task, prior: Prior) -> dict[str, float]:
-    """How samples of a prior compare with as many held-out designs: Fréchet distance, precision, recall, validity.
-    """
+    """How samples of a prior compare with as many held-out designs: Fréchet distance, precision, recall, validity."""
     reference = task.reference()
     samples = prior.decode(prior.sample(len(reference), generator(0, "quality")))
     features, real = task.features(samples).double(), task.features(reference).double()

@@ -53,6 +53,10 @@ class Transition:
         """Mean of x_{t-1} given `n x latent_shape` x_t and the network's output."""
         return _affine(self._mean[k], x, output)
 
+    def mean_by(self, denoiser: Denoiser, k: int | Tensor, x: Tensor) -> Tensor:
+        """Mean of x_{t-1} given `n x latent_shape` x_t, by a denoiser."""
+        return self.mean(k, x, denoiser(x, self.timesteps[k]))
+
     def denoise(self, k: int | Tensor, x: Tensor, output: Tensor) -> Tensor:
         """Posterior mean E[x_0 | x_t], `n x latent_shape` (Tweedie's formula)."""
         return _affine(self._start[k], x, output)
@@ -68,7 +72,7 @@ class Transition:
         return (x0 - _expand(on_x, x) * x) / _expand(on_output, x)
 
     def log_prob(self, k: int | Tensor, mean: Tensor, x_next: Tensor) -> Tensor:
-        """log N(x_{t-1}; mean, std² I) in nats, summed over the latent's dimensions, an `n`-dim tensor."""
+        """Log density N(x_{t-1}; mean, std² I) in nats, summed over the latent's dimensions, an `n`-dim tensor."""
         dim = x_next[0].numel()
         std = self.std[k]
         return -_square(x_next - mean) / (2 * std**2) - dim * (std.log() + 0.5 * math.log(2 * math.pi))
@@ -86,7 +90,7 @@ class Transition:
     def walk(self, denoiser: Denoiser, x: Tensor, rng: Generator) -> Iterator[Tensor]:
         """The states x_{T-1}, ..., x_0 that follow `n x latent_shape` x_T."""
         for k in range(self.steps):
-            x = self.step(k, self.mean(k, x, denoiser(x, self.timesteps[k])), rng)
+            x = self.step(k, self.mean_by(denoiser, k, x), rng)
             yield x
 
     def to(self, device: torch.device) -> Self:

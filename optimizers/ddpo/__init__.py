@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Unpack
+from typing import NamedTuple, Unpack
 
 import torch
 from torch import Generator, Tensor
@@ -11,6 +11,23 @@ from torch import Generator, Tensor
 from bbo_bench.core import Problem
 from bbo_bench.diffusion.finetune import FineTuner, Training, pairs
 from bbo_bench.surrogate.ensemble import Ensemble
+
+
+class Steps(NamedTuple):
+    """`n` steps of trajectories."""
+
+    x: Tensor
+    """x_t."""
+    k: Tensor
+    """Step numbers."""
+    following: Tensor
+    """x_{t-1}, as it was drawn."""
+    behaviour: Tensor
+    """Log-probability with which it was drawn."""
+    reference: Tensor
+    """The prior's mean of x_{t-1}."""
+    advantage: Tensor
+    """How much better than usual the step turned out."""
 
 
 class DDPO(FineTuner):
@@ -65,40 +82,32 @@ class DDPO(FineTuner):
 
     def surrogate(self, states: Tensor, reward: Tensor) -> Iterator[Tensor]:
         """Losses of `n x (T+1) x latent_shape` trajectories with `n` rewards, a gradient step each."""
+        steps, kl_weight = self.steps(states, reward)
+        for _ in range(self.epochs):
+            order = torch.randperm(len(steps.k), generator=self.rng, device=steps.k.device)
+            for rows in order.chunk(self.minibatches):
+                yield self.loss(Steps(*(part[rows] for part in steps)), kl_weight)
+
+    @torch.no_grad()
+    def steps(self, states: Tensor, reward: Tensor) -> tuple[Steps, Tensor]:
+        """All steps of the trajectories, and the KL weight in units of their advantages."""
+        transition = self.transition
         x, k = pairs(states)
         following = states[:, 1:].flatten(0, 1)
-        step = self.transition
-        with torch.no_grad():
-            mean = step.mean(k, x, self.policy(x, step.timesteps[k]))
-            reference = step.mean(k, x, self.reference(x, step.timesteps[k]))
-            behaviour = step.log_prob(k, mean, following)
-            kl = step.kl(k, mean, reference).reshape(states.shape[0], -1)
+        policy, prior = (transition.mean_by(net, k, x) for net in (self.policy, self.reference))
+        kl = transition.kl(k, policy, prior).reshape(len(states), -1)
         later = kl.flip(1).cumsum(1).flip(1) - kl
         returns = reward[:, None] - self.kl_weight * later
         scale = returns.std() + 1e-8
-        advantage = (returns - returns.mean(0)) / scale
-        advantage = advantage.clamp(-self.max_advantage, self.max_advantage).flatten()
-        for _ in range(self.epochs):
-            order = torch.randperm(len(k), generator=self.rng, device=k.device)
-            for rows in order.chunk(self.minibatches):
-                yield self.loss(
-                    *(part[rows] for part in (x, k, following, behaviour, reference, advantage)), self.kl_weight / scale
-                )
+        advantage = ((returns - returns.mean(0)) / scale).clamp(-self.max_advantage, self.max_advantage).flatten()
+        behaviour = transition.log_prob(k, policy, following)
+        return Steps(x, k, following, behaviour, prior, advantage), self.kl_weight / scale
 
-    def loss(
-        self,
-        x: Tensor,
-        k: Tensor,
-        following: Tensor,
-        behaviour: Tensor,
-        reference: Tensor,
-        advantage: Tensor,
-        kl_weight: Tensor,
-    ) -> Tensor:
-        """PPO's clipped surrogate plus the KL to the prior, over `n` steps of trajectories."""
-        step = self.transition
-        mean = step.mean(k, x, self.policy(x, step.timesteps[k]))
-        ratio = (step.log_prob(k, mean, following) - behaviour).exp()
+    def loss(self, steps: Steps, kl_weight: Tensor) -> Tensor:
+        """PPO's clipped surrogate plus the KL to the prior, a scalar."""
+        x, k, transition = steps.x, steps.k, self.transition
+        mean = transition.mean_by(self.policy, k, x)
+        ratio = (transition.log_prob(k, mean, steps.following) - steps.behaviour).exp()
         clipped = ratio.clamp(1 - self.clip, 1 + self.clip)
-        surrogate = torch.minimum(ratio * advantage, clipped * advantage)
-        return torch.mean(kl_weight * step.kl(k, mean, reference) - surrogate)
+        surrogate = torch.minimum(ratio * steps.advantage, clipped * steps.advantage)
+        return torch.mean(kl_weight * transition.kl(k, mean, steps.reference) - surrogate)

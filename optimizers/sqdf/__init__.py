@@ -73,10 +73,9 @@ class SQDF(FineTuner):
     def loss(self, x: Tensor, k: Tensor) -> Tensor:
         """Equation 16 for `n x latent_shape` states x_t at steps `k`."""
         step = self.transition
-        t = step.timesteps[k]
-        mean = step.mean(k, x, self.policy(x, t))
+        mean = step.mean_by(self.policy, k, x)
         with torch.no_grad():
-            reference = step.mean(k, x, self.reference(x, t))
+            reference = step.mean_by(self.reference, k, x)
         q = self.gamma ** (step.steps - 1 - k) * self.reward(self.estimate(k + 1, step.step(k, mean, self.rng)))
         return torch.mean(self.kl_weight * step.kl(k, mean, reference) - q)
 

@@ -1,0 +1,179 @@
+"""The command line: `bbo-bench run | report | list | show | check | prior`. Nothing here imports torch before it must."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from bbo_bench import __version__
+from bbo_bench.plugins import KINDS, Choice, Kind, PluginError, choices, find, suggestion
+
+RUN_HELP = """\
+usage: bbo-bench run [-m] [+experiment=PRESET] [name=FOLDER] task=TASK optimizer=OPTIMIZER [SETTING=VALUE ...]
+
+Run an optimizer on a task, or with -m a sweep of them. Complete runs are skipped, incomplete ones resumed.
+
+  bbo-bench run task=airfoil optimizer=sqdf seed=0 budget=standard
+  bbo-bench run task=airfoil optimizer=sqdf optimizer.gamma=1.0 name=undiscounted
+  bbo-bench run -m task=airfoil optimizer=sqdf,cma_es seed=0,1,2 hydra/launcher=joblib hydra.launcher.n_jobs=2
+  bbo-bench run -m +experiment=smoke
+
+Settings, with their defaults:
+  name=default  seed=0  budget=standard (smoke | standard | paper)  device=auto (auto | cpu | cuda | mps)  threads=1
+  results=results  task.KEY=VALUE  optimizer.KEY=VALUE (`bbo-bench show optimizer=sqdf` lists its keys)
+Everything else is Hydra's: `bbo-bench run --hydra-help`.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        The exit status: 0, 1 after an error, 130 after Ctrl-C.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        if arguments[:1] == ["run"]:
+            return run(arguments[1:])
+        parsed = _parser().parse_args(arguments)
+        return int(parsed.command(parsed))
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command takes it up where it stopped", file=sys.stderr)
+        return 130
+    except PluginError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run an optimizer on a task, or a sweep; Hydra reads these arguments."""
+    if not arguments or {"-h", "--help"} & set(arguments):
+        print(RUN_HELP, end="")
+        return 0 if arguments else 1
+    from bbo_bench.launch import launch
+    from bbo_bench.plan import ConfigError
+
+    try:
+        launch(arguments)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def report(parsed: argparse.Namespace) -> int:
+    """Tables and figures from run folders."""
+    from bbo_bench.report import ReportError, write_report
+
+    try:
+        print(write_report(parsed.folders, parsed.out))
+    except ReportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def list_plugins(parsed: argparse.Namespace) -> int:
+    """All tasks and optimizers, a line each."""
+    found = {kind: choices(kind) for kind in KINDS}
+    width = max((len(name) for names in found.values() for name in names), default=0)
+    for kind, names in found.items():
+        print(f"{kind}s:")
+        for choice in names.values():
+            missing = f" [needs {', '.join(choice.missing)}: {choice.remedy}]" if choice.missing else ""
+            print(f"  {choice.name:{width}}  {choice.summary}{missing}")
+    return 0
+
+
+def show(parsed: argparse.Namespace) -> int:
+    """A plugin's card: its README, its settings, the quality of its prior."""
+    choice = _named(parsed.plugin)
+    print(f"{choice.kind} {choice.name}: {choice.summary}\n{choice.file}\n")
+    if choice.missing:
+        print(f"It needs {', '.join(choice.missing)}, not installed here: {choice.remedy}\n")
+    print(f"settings:\n{_indented(choice.settings)}")
+    if (recipe := choice.file.with_name("prior.yaml")).exists():
+        made = yaml.safe_load(recipe.read_text(encoding="utf-8")).get("made", {})
+        print(f"prior:\n{_indented(made)}")
+    if (readme := choice.file.with_name("README.md")).exists():
+        print(readme.read_text(encoding="utf-8"))
+    return 0
+
+
+def check(parsed: argparse.Namespace) -> int:
+    """The conformance suite on one plugin."""
+    from bbo_bench.testing import check_plugin
+
+    choice = _named(parsed.plugin)
+    if choice.missing:
+        raise PluginError(f"{choice.name} needs {', '.join(choice.missing)}, not installed here; {choice.remedy}")
+    return int(check_plugin(choice.kind, choice.name))
+
+
+def train_prior(parsed: argparse.Namespace) -> int:
+    """Make a task's prior anew."""
+    from hydra.utils import instantiate
+
+    from bbo_bench.diffusion.task import DiffusionTask
+    from bbo_bench.diffusion.train import train_prior
+    from bbo_bench.plan import check
+
+    choice = _named(parsed.task if "=" in parsed.task else f"task={parsed.task}")
+    check(choice, choice.settings)
+    task = instantiate(choice.settings, _convert_="all")
+    if not isinstance(task, DiffusionTask):
+        raise PluginError(f"task {choice.name} has no diffusion prior to train; only a DiffusionTask has")
+    print(_indented(train_prior(task, parsed.out, parsed.device)["made"]), end="")
+    return 0
+
+
+def _named(text: str) -> Choice:
+    """The plugin that `task=NAME`, `optimizer=NAME` or a bare `NAME` means."""
+    kind, _, name = text.rpartition("=")
+    kinds: tuple[Kind, ...] = tuple(each for each in KINDS if kind in ("", each))
+    if not kinds:
+        raise PluginError(f"expected task=NAME or optimizer=NAME, got {text}")
+    found = [known[name] for each in kinds if name in (known := choices(each))]
+    if len(found) > 1:
+        raise PluginError(f"{name} is both a task and an optimizer; say task={name} or optimizer={name}")
+    if len(kinds) == 1:
+        return find(kinds[0], name)
+    if not found:
+        names = [each for kind in kinds for each in choices(kind)]
+        raise PluginError(f"there is no task or optimizer named {name!r}; {suggestion(name, names)}")
+    return found[0]
+
+
+def _indented(node: object) -> str:
+    lines = yaml.safe_dump(node, sort_keys=False, allow_unicode=True).splitlines()
+    return "".join(f"  {line}\n" for line in lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("bbo-bench", description="Benchmark of online black-box optimization.")
+    parser.add_argument("--version", action="version", version=f"bbo-bench {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("run", help="run an optimizer on a task, or a sweep (see run --help)", add_help=False)
+    command = commands.add_parser("report", help="tables and figures from run folders")
+    command.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="results/<name>, or a folder above runs")
+    command.add_argument("--out", type=Path, help="where to write (default: FOLDER/report)")
+    command.set_defaults(command=report)
+    command = commands.add_parser("list", help="tasks and optimizers, a line each, and what those that cannot run need")
+    command.set_defaults(command=list_plugins)
+    command = commands.add_parser("show", help="the card of a task or an optimizer")
+    command.add_argument("plugin", metavar="task=NAME|optimizer=NAME")
+    command.set_defaults(command=show)
+    command = commands.add_parser("check", help="the conformance suite on a task or an optimizer")
+    command.add_argument("plugin", metavar="PLUGIN", help="NAME, task=NAME or optimizer=NAME")
+    command.set_defaults(command=check)
+    prior = commands.add_parser("prior", help="train a task's prior anew").add_subparsers(required=True, metavar="train")
+    command = prior.add_parser("train", help="train a task's prior by the recipe in its prior.yaml")
+    command.add_argument("task", metavar="task=NAME")
+    command.add_argument("--out", type=Path, help="where to write (default: the task's folder)")
+    command.add_argument("--device", default="cpu")
+    command.set_defaults(command=train_prior)
+    return parser

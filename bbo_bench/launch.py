@@ -1,0 +1,177 @@
+"""Runs and sweeps through Hydra. A sweep is checked whole before its first run, and summed up after its last."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bbo_bench.plan import ConfigError, Plan, reason, shown
+from bbo_bench.plugins import KINDS, Choice, Kind, PluginError, choices, suggestion
+
+Known = dict[Kind, dict[str, Choice]]
+
+
+@dataclass
+class BudgetSchema:
+    """Types of the group `budget`."""
+
+    rounds: list[int] = MISSING
+    evaluation: int = MISSING
+    validation: int = MISSING
+
+
+@dataclass
+class Schema:
+    """Types of a run's configuration; the values are in `conf/`."""
+
+    task: Any = MISSING
+    optimizer: Any = MISSING
+    budget: BudgetSchema = field(default_factory=BudgetSchema)
+    name: str = MISSING
+    seed: int = MISSING
+    device: str = MISSING
+    threads: int = MISSING
+    results: str = MISSING
+
+
+def launch(arguments: Sequence[str]) -> None:
+    """Run what Hydra's command line describes.
+
+    Raises:
+        ConfigError: If it describes nothing that can be run.
+        PluginError: If plugins clash.
+        SystemExit: If a run fails.
+    """
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Schema)
+    for kind, found in _known().items():
+        for choice in found.values():
+            store.store(group=kind, name=choice.name, node=OmegaConf.create(choice.settings), provider=str(choice.file))
+    traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors its way and exits
+    sys.argv = ["bbo-bench run", *arguments]
+    try:
+        hydra.main(config_path="pkg://bbo_bench.conf", config_name="config", version_base="1.3")(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        if traceback:
+            raise
+        raise ConfigError(_explained(error)) from error
+
+
+def job(config: DictConfig) -> None:
+    """Make one run. In a sweep its failure is noted for the summary, and the other runs go on."""
+    settings = HydraConfig.get()
+    try:
+        plan = _plan(config, settings, _known())
+        position = (settings.job.num % settings.launcher.get("n_jobs", 1)) if settings.mode == RunMode.MULTIRUN else 0
+        plan.execute(position)
+    except Exception as error:
+        if settings.mode != RunMode.MULTIRUN:
+            raise SystemExit(f"error: {reason(error)}") from error
+        note = Path(settings.runtime.cwd, settings.sweep.dir, f"{settings.job.num}.failed")
+        note.write_text(reason(error))
+
+
+class Sweep(Callback):
+    """Checks all runs of a sweep before the first, and reports those that failed after the last.
+
+    Hydra turns exceptions of callbacks into warnings, therefore `SystemExit`.
+    """
+
+    def __init__(self) -> None:
+        self.plans: list[Plan] = []
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Compose and check every run."""
+        try:
+            known = _known()
+            self.plans = [_plan(each, each.hydra, known) for each in _expanded(config)]
+            self._check_folders()
+        except (HydraException, OmegaConfBaseException) as error:
+            raise SystemExit(f"error: {_explained(error)}") from error
+        except (ConfigError, PluginError) as error:
+            raise SystemExit(f"error: {error}") from error
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print a line per failed run, with its reason, and make the command exit non-zero."""
+        notes = Path(config.hydra.sweep.dir)
+        failed = {i: _outcome(plan, notes / f"{i}.failed") for i, plan in enumerate(self.plans)}
+        failed = {i: why for i, why in failed.items() if why}
+        shutil.rmtree(notes)
+        print(f"{len(self.plans) - len(failed)} of {len(self.plans)} runs are complete", file=sys.stderr)
+        for i, why in failed.items():
+            print(f"failed: {shown(self.plans[i].folder)}: {why}", file=sys.stderr)
+        if failed:
+            raise SystemExit(1)
+
+    def _check_folders(self) -> None:
+        seen: set[Path] = set()
+        for plan in self.plans:
+            if plan.folder in seen:
+                raise ConfigError(
+                    f"two runs of this sweep share the folder {shown(plan.folder)}; "
+                    "make the swept setting part of name=, for instance name='kl_${optimizer.kl_weight}'"
+                )
+            seen.add(plan.folder)
+
+
+def _known() -> Known:
+    return {kind: choices(kind) for kind in KINDS}
+
+
+def _plan(config: DictConfig, settings: DictConfig, known: Known) -> Plan:
+    plain = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    plain.results = str(Path(settings.runtime.cwd, config.results))
+    return Plan.of(plain, settings.runtime.choices, known)
+
+
+def _expanded(config: DictConfig) -> list[DictConfig]:
+    """The composed configuration of every run of a sweep."""
+    loader = GlobalHydra.instance().config_loader()
+    lines = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+    overrides = OverridesParser.create(loader).parse_overrides([*lines, *config.hydra.overrides.task])
+    [batch] = BasicSweeper.split_arguments(overrides, None)
+    return [loader.load_sweep_config(config, list(arguments)) for arguments in batch]
+
+
+def _outcome(plan: Plan, note: Path) -> str | None:
+    """Why a run failed, or None if it is complete."""
+    if note.exists():
+        return note.read_text()
+    provenance = plan.folder / "provenance.json"
+    if provenance.exists() and json.loads(provenance.read_text())["complete"]:
+        return None
+    return "it ended before it was complete, without a word; the same command resumes it"
+
+
+def _explained(error: Exception) -> str:
+    """Hydra's message, with the closest names where something is unknown."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return f"there is no {group} named {name!r}; {suggestion(name, error.options)}"
+    cause = error.__cause__
+    if not isinstance(cause, OmegaConfBaseException):
+        return " ".join(lines)
+    if isinstance(parent := cause.parent_node, DictConfig) and cause.key is not None and cause.key not in parent:
+        known = [str(key) for key in parent if key != "hydra"]
+        return f"there is no setting {cause.full_key}; {suggestion(str(cause.key), known)}"
+    return f"{lines[0]}: {str(cause).splitlines()[0]}"

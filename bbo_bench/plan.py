@@ -1,0 +1,162 @@
+"""A run before it is made: its configuration, checked, and its folder."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from bbo_bench.plugins import KINDS, Choice, Kind, PluginError, suggestion
+
+SUPPLIED = {"task": 0, "optimizer": 2}
+"""How many leading arguments of a constructor the suite supplies: the problem and the generator."""
+
+
+class ConfigError(RuntimeError):
+    """A run's configuration is wrong; nothing has been started."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run.
+
+    Attributes:
+        folder: `results/<name>/<task>/<optimizer>/seed_<n>`.
+        config: All that its outcome depends on, resolved; this is what the run's folder records.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+
+    @classmethod
+    def of(cls, config: DictConfig, names: Mapping[str, str], known: Mapping[Kind, Mapping[str, Choice]]) -> Plan:
+        """The run that a composed configuration describes.
+
+        Args:
+            config: The composed configuration.
+            names: The name chosen in each of Hydra's groups.
+            known: All choices of each kind.
+
+        Raises:
+            ConfigError: If a number, the device or the budget makes no sense.
+            PluginError: If a plugin cannot be imported, or does not take its settings.
+        """
+        from bbo_bench.device import resolve
+
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        assert isinstance(values, dict)
+        for kind in KINDS:
+            check(known[kind][names[kind]], values[kind])
+        if values["seed"] < 0 or values["threads"] < 1:
+            raise ConfigError(
+                f"seed must be at least 0 and threads at least 1, got seed={values['seed']}, threads={values['threads']}"
+            )
+        try:
+            device = resolve(values["device"])
+            _budget(values)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        folder = Path(values["results"], values["name"], *(names[kind] for kind in KINDS), f"seed_{values['seed']}")
+        recorded = {kind: {"name": names[kind], **values[kind]} for kind in KINDS}
+        recorded |= {"budget": values["budget"], "seed": values["seed"], "threads": values["threads"]}
+        return cls(folder, recorded | {"device": device.type})
+
+    def execute(self, position: int = 0) -> None:
+        """Make the run, or what is left of it; `position` is the line of its progress bar.
+
+        Raises:
+            Exception: Whatever stops the run; its folder keeps the committed rounds and the reason.
+        """
+        import torch
+
+        from bbo_bench.device import limited_threads
+        from bbo_bench.loop import run
+        from bbo_bench.record import Record
+
+        with Record(self.folder, self.config) as record:
+            if record.complete:
+                print(f"{shown(self.folder)} is complete: skipped", flush=True)
+                return
+            try:
+                with limited_threads(self.config["threads"]):
+                    task = instantiate(self._settings("task"), _convert_="all")
+                    build = instantiate(self._settings("optimizer"), _convert_="all", _partial_=True)
+                    run(
+                        task,
+                        build,
+                        budget=_budget(self.config),
+                        seed=self.config["seed"],
+                        device=torch.device(self.config["device"]),
+                        record=record,
+                        position=position,
+                    )
+            except Exception as error:
+                with suppress(OSError):  # a full disk may be the very reason; the error itself goes on
+                    record.fail(error)
+                raise
+
+    def _settings(self, kind: Kind) -> dict[str, Any]:
+        return {key: value for key, value in self.config[kind].items() if key != "name"}
+
+
+def check(choice: Choice, settings: Mapping[str, Any]) -> None:
+    """Raise `PluginError` unless the plugin can be imported and its constructor takes these settings."""
+    label = f"{choice.kind} {choice.name}"
+    if choice.missing:
+        raise PluginError(f"{label} needs {', '.join(choice.missing)}, not installed here; {choice.remedy}")
+    _check_target(label, settings, SUPPLIED[choice.kind])
+    for key, value in settings.items():
+        if isinstance(choice.settings.get(key), int | float) and isinstance(value, str):
+            raise PluginError(f"{label}: {key} must be a number like {choice.settings[key]}, got {value!r}")
+
+
+def reason(error: BaseException) -> str:
+    """What stopped a run, in one line."""
+    if isinstance(error, InstantiationException) and error.__cause__ is not None:
+        error = error.__cause__
+    text = " ".join(str(error).split())
+    return text if isinstance(error, ConfigError | PluginError) else f"{type(error).__name__}: {text}"
+
+
+def shown(folder: Path) -> str:
+    """A folder as one would type it."""
+    relative = os.path.relpath(folder)
+    return str(folder) if relative.startswith("..") else relative
+
+
+def _budget(values: Mapping[str, Any]) -> Any:
+    from bbo_bench.loop import Budget
+
+    budget = values["budget"]
+    return Budget(tuple(budget["rounds"]), budget["evaluation"], budget["validation"])
+
+
+def _check_target(label: str, settings: Mapping[str, Any], supplied: int) -> None:
+    parameters = list(inspect.signature(_imported(label, settings["_target_"])).parameters.values())[supplied:]
+    keys = {key for key in settings if not (key.startswith("_") and key.endswith("_"))}
+    names = {parameter.name for parameter in parameters if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)}
+    if unknown := sorted(keys - names) if not any(p.kind is p.VAR_KEYWORD for p in parameters) else []:
+        raise PluginError(f"{label} has no setting {unknown[0]}; {suggestion(unknown[0], names)}")
+    needed = {p.name for p in parameters if p.name in names and p.default is p.empty}
+    if (absent := sorted(needed - keys)) and not settings.get("_partial_"):
+        raise PluginError(f"{label} needs a value for {', '.join(absent)}; add it to the YAML or set it with +")
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and "_target_" in value:
+            _check_target(f"{label}, {key},", value, 0)
+
+
+def _imported(label: str, target: str) -> Any:
+    module, _, name = target.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except Exception as error:
+        raise PluginError(f"{label} cannot be imported: {target} raised {type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""The command line: `bbo-bench run | report | list | show | check | prior`. Nothing here imports torch before it must."""
+"""The command line: `bbo-bench run | report | list | show | check | prior`. Torch is imported by who needs it alone."""
 
 from __future__ import annotations
 
@@ -67,13 +67,14 @@ def run(arguments: Sequence[str]) -> int:
 
 def report(parsed: argparse.Namespace) -> int:
     """Tables and figures from run folders."""
-    from bbo_bench.report import ReportError, write_report
+    from bbo_bench.report import ReportError, summary_text, write_report
 
     try:
-        print(write_report(parsed.folders, parsed.out))
+        page = write_report(parsed.folders, parsed.out)
     except ReportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    print(f"{summary_text(page)}\nwritten: {page}")
     return 0
 
 
@@ -159,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("run", help="run an optimizer on a task, or a sweep (see run --help)", add_help=False)
     command = commands.add_parser("report", help="tables and figures from run folders")
-    command.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="results/<name>, or a folder above runs")
+    command.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="results/<name>, or any above runs")
     command.add_argument("--out", type=Path, help="where to write (default: FOLDER/report)")
     command.set_defaults(command=report)
     command = commands.add_parser("list", help="tasks and optimizers, a line each, and what those that cannot run need")
@@ -170,8 +171,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("check", help="the conformance suite on a task or an optimizer")
     command.add_argument("plugin", metavar="PLUGIN", help="NAME, task=NAME or optimizer=NAME")
     command.set_defaults(command=check)
-    prior = commands.add_parser("prior", help="train a task's prior anew").add_subparsers(required=True, metavar="train")
-    command = prior.add_parser("train", help="train a task's prior by the recipe in its prior.yaml")
+    prior = commands.add_parser("prior", help="train a task's prior anew")
+    training = prior.add_subparsers(required=True, metavar="train")
+    command = training.add_parser("train", help="train a task's prior by the recipe in its prior.yaml")
     command.add_argument("task", metavar="task=NAME")
     command.add_argument("--out", type=Path, help="where to write (default: the task's folder)")
     command.add_argument("--device", default="cpu")

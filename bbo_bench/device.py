@@ -25,7 +25,8 @@ def resolve(name: str) -> torch.device:
     if name not in present:
         raise ValueError(f"device={name} is unknown; {suggestion(name, ['auto', *present])}")
     if not present[name]:
-        raise ValueError(f"device={name} is not on this machine; use one of auto, {', '.join(filter(present.get, present))}")
+        here = ", ".join(filter(present.get, present))
+        raise ValueError(f"device={name} is not on this machine; use one of auto, {here}")
     return torch.device(name)
 
 

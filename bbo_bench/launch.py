@@ -137,8 +137,8 @@ def _known() -> Known:
     return {kind: choices(kind) for kind in KINDS}
 
 
-def _plan(config: DictConfig, settings: DictConfig, known: Known) -> Plan:
-    plain = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+def _plan(config: DictConfig, settings: Any, known: Known) -> Plan:
+    plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     plain.results = str(Path(settings.runtime.cwd, config.results))
     return Plan.of(plain, settings.runtime.choices, known)
 
@@ -149,7 +149,7 @@ def _expanded(config: DictConfig) -> list[DictConfig]:
     lines = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
     overrides = OverridesParser.create(loader).parse_overrides([*lines, *config.hydra.overrides.task])
     [batch] = BasicSweeper.split_arguments(overrides, None)
-    return [loader.load_sweep_config(config, list(arguments)) for arguments in batch]
+    return [loader.load_sweep_config(config, [*map(str, arguments)]) for arguments in batch]
 
 
 def _outcome(plan: Plan, note: Path) -> str | None:

@@ -52,23 +52,22 @@ class Plan:
         """
         from bbo_bench.device import resolve
 
-        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        assert isinstance(values, dict)
+        values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         for kind in KINDS:
             check(known[kind][names[kind]], values[kind])
-        if values["seed"] < 0 or values["threads"] < 1:
-            raise ConfigError(
-                f"seed must be at least 0 and threads at least 1, got seed={values['seed']}, threads={values['threads']}"
-            )
+        seed, threads = values["seed"], values["threads"]
+        if seed < 0 or threads < 1:
+            raise ConfigError(f"seed must be at least 0 and threads at least 1, got seed={seed}, threads={threads}")
         try:
             device = resolve(values["device"])
             _budget(values)
         except ValueError as error:
             raise ConfigError(str(error)) from error
-        folder = Path(values["results"], values["name"], *(names[kind] for kind in KINDS), f"seed_{values['seed']}")
-        recorded = {kind: {"name": names[kind], **values[kind]} for kind in KINDS}
-        recorded |= {"budget": values["budget"], "seed": values["seed"], "threads": values["threads"]}
-        return cls(folder, recorded | {"device": device.type})
+        folder = Path(values["results"], values["name"], *(names[kind] for kind in KINDS), f"seed_{seed}")
+        plugins: dict[str, Any] = {kind: {"name": names[kind], **values[kind]} for kind in KINDS}
+        return cls(
+            folder, {**plugins, "budget": values["budget"], "seed": seed, "device": device.type, "threads": threads}
+        )
 
     def execute(self, position: int = 0) -> None:
         """Make the run, or what is left of it; `position` is the line of its progress bar.
@@ -142,12 +141,13 @@ def _budget(values: Mapping[str, Any]) -> Any:
 
 def _check_target(label: str, settings: Mapping[str, Any], supplied: int) -> None:
     parameters = list(inspect.signature(_imported(label, settings["_target_"])).parameters.values())[supplied:]
+    named = {p.name: p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
     keys = {key for key in settings if not (key.startswith("_") and key.endswith("_"))}
-    names = {parameter.name for parameter in parameters if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)}
-    if unknown := sorted(keys - names) if not any(p.kind is p.VAR_KEYWORD for p in parameters) else []:
-        raise PluginError(f"{label} has no setting {unknown[0]}; {suggestion(unknown[0], names)}")
-    needed = {p.name for p in parameters if p.name in names and p.default is p.empty}
-    if (absent := sorted(needed - keys)) and not settings.get("_partial_"):
+    unknown = [] if any(p.kind is p.VAR_KEYWORD for p in parameters) else sorted(keys - named.keys())
+    if unknown:
+        raise PluginError(f"{label} has no setting {unknown[0]}; {suggestion(unknown[0], named)}")
+    absent = sorted(name for name, p in named.items() if p.default is p.empty and name not in keys)
+    if absent and not settings.get("_partial_"):
         raise PluginError(f"{label} needs a value for {', '.join(absent)}; add it to the YAML or set it with +")
     for key, value in settings.items():
         if isinstance(value, Mapping) and "_target_" in value:

@@ -1,0 +1,35 @@
+# make bench   set up, run the preset `smoke`, write and print its report
+# make test    set up, lint, types, fast tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+JOBS ?= 2
+
+.PHONY: setup bench lint test test-slow clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+bench: setup
+	$(BIN)/bbo-bench run -m +experiment=smoke hydra.launcher.n_jobs=$(JOBS)
+	$(BIN)/bbo-bench report results/smoke
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) -m "not slow"
+
+test-slow: setup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) -m slow
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

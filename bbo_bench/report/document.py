@@ -1,0 +1,105 @@
+"""The report: tables and figures in one folder, and a page that shows them and says how they were made."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+from hydra.errors import InstantiationException
+from matplotlib.figure import Figure
+
+from bbo_bench.plan import shown
+from bbo_bench.report import aggregate, figures, page, tables
+from bbo_bench.report.gallery import gallery, task_of
+from bbo_bench.report.names import METRICS
+from bbo_bench.report.runs import Run, find_runs, table
+from bbo_bench.report.style import families, order
+
+SUMMARY = "summary.txt"
+
+
+def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
+    """Write tables, figures and `report.md` about all complete runs in or below `folders`.
+
+    Args:
+        folders: Folders of experiments, tasks, optimizers or runs.
+        out: Where to; `report/` in the first folder by default.
+
+    Returns:
+        The path of `report.md`.
+
+    Raises:
+        ReportError: If nothing is complete, or the runs do not belong together.
+    """
+    runs = find_runs(folders)
+    command = shlex.join(["bbo-bench", "report", *map(shown, folders)])
+    out = Path(folders[0], "report") if out is None else out
+    out.mkdir(parents=True, exist_ok=True)
+    whole = table(runs.complete)
+    estimates = aggregate.per_task(whole, METRICS)
+    names = list(dict.fromkeys(name for _, each in _by_task(runs.complete) for name in order(families(each))))
+    results = tables.results(estimates, whole, names)
+    costs = tables.cost(runs.complete, names)
+    text = _write_tables(results, costs, whole, command, out)
+    text = "\n\n".join(filter(None, [text, page.left_out(runs)])) + "\n"
+    pictures = _write_figures(runs.complete, estimates, results, whole, out)
+    (out / SUMMARY).write_text(text)
+    path = out / "report.md"
+    path.write_text(page.markdown(runs, command, text, pictures))
+    return path
+
+
+def summary_text(report: Path) -> str:
+    """The tables of a report that `write_report` has written, for a terminal."""
+    return (report.parent / SUMMARY).read_text()
+
+
+def _write_tables(results: pd.DataFrame, costs: pd.DataFrame, whole: pd.DataFrame, command: str, out: Path) -> str:
+    results.to_csv(out / "results.csv", index=False)
+    costs.to_csv(out / "cost.csv", index=False)
+    (out / "results.tex").write_text(tables.latex(results, command))
+    blocks = [tables.text(results)]
+    if whole["task"].nunique() > 1:
+        over = aggregate.over_tasks(whole)
+        over.to_csv(out / "over_tasks.csv", index=False)
+        blocks.append("all tasks: normalized mean score\n" + over.to_string(index=False, float_format="{:.2f}".format))
+    return "\n\n".join([*blocks, "cost of a run\n" + tables.cost_text(costs)])
+
+
+def _write_figures(
+    runs: Sequence[Run], estimates: pd.DataFrame, results: pd.DataFrame, whole: pd.DataFrame, out: Path
+) -> page.Pictures:
+    pictures: page.Pictures = {}
+    with figures.theme():
+        for task, each in _by_task(runs):
+            kin = families(each)
+            parts = (frame[frame["task"] == task] for frame in (estimates, whole, results))
+            lines, rows, last = parts
+            _save(figures.curves(lines, rows, kin), out, f"{task}_curves", pictures)
+            _save(figures.trade_off(last, kin), out, f"{task}_trade_off", pictures)
+            try:
+                picture: Figure | str = gallery(task_of(each[0]), each, list(kin)) or "no run's designs were kept"
+            except InstantiationException as error:
+                picture = f"the task cannot be made here: {error.__cause__ or error}"
+            _save(picture, out, f"{task}_gallery", pictures)
+        if whole["task"].nunique() > 1:
+            _save(figures.over_tasks(aggregate.over_tasks(whole)), out, "over_tasks", pictures)
+    return pictures
+
+
+def _save(figure: Figure | str, out: Path, name: str, pictures: page.Pictures) -> None:
+    """Write a figure as PNG and PDF, or note the reason why there is none."""
+    if isinstance(figure, str):
+        pictures[name] = figure
+        return
+    figure.savefig(out / f"{name}.png", dpi=200)
+    figure.savefig(out / f"{name}.pdf", metadata={"CreationDate": None})
+    pictures[name] = None
+
+
+def _by_task(runs: Iterable[Run]) -> Iterator[tuple[str, list[Run]]]:
+    runs = list(runs)
+    for task in dict.fromkeys(run.task for run in runs):
+        yield task, [run for run in runs if run.task == task]

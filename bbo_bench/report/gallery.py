@@ -1,0 +1,71 @@
+"""Pictures of what each optimizer would ship, beside the prior's designs and real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from bbo_bench.core import Task
+from bbo_bench.oracle import true_scores
+from bbo_bench.report.names import DATA, PRIOR
+from bbo_bench.report.runs import Run, designs
+from bbo_bench.report.style import style
+
+COLUMNS = 6
+INVALID = "#B00020"
+
+
+def task_of(run: Run) -> Task:
+    """The task of a run, with the run's settings."""
+    settings = {key: value for key, value in run.config["task"].items() if key != "name"}
+    task: Task = instantiate(settings, _convert_="all")
+    return task
+
+
+def gallery(task: Task, runs: Sequence[Run], optimizers: Sequence[str]) -> Figure | None:
+    """A row of designs for the data, the prior and each optimizer's first kept run of one task; None without any.
+
+    Designs are taken at even distances from each list, and shown in the order of their true scores.
+    """
+    rows = _rows(task, runs, optimizers)
+    if len(rows) == 1:
+        return None
+    figure = Figure(figsize=(1.5 * COLUMNS + 1.5, 1.15 * len(rows)))
+    for axes, (name, x) in zip(figure.subplots(len(rows), COLUMNS), rows.items(), strict=True):
+        _row(task, axes, name, x)
+    return figure
+
+
+def _rows(task: Task, runs: Sequence[Run], optimizers: Sequence[str]) -> Mapping[str, Tensor]:
+    rows = {DATA: _spread(task.reference())}
+    for name in optimizers:
+        kept = ((run, designs(run)) for run in runs if run.optimizer == name)
+        run, arrays = next(((run, arrays) for run, arrays in kept if arrays), (None, None))
+        if run is None or arrays is None:
+            continue
+        rows.setdefault("prior", _spread(torch.as_tensor(arrays["queried_0"])))  # round 0 asks the prior
+        if name != PRIOR:
+            rows[name] = _spread(torch.as_tensor(arrays[f"recommended_{len(run.budget) - 1}"]))
+    return rows
+
+
+def _spread(x: Tensor) -> Tensor:
+    return x[torch.linspace(0, len(x) - 1, COLUMNS).long()]
+
+
+def _row(task: Task, axes: Sequence[Axes], name: str, x: Tensor) -> None:
+    score, valid = true_scores(task, x), task.valid(x)
+    for panel, i in zip(axes, score.argsort(descending=True).tolist(), strict=True):
+        task.render(x[i], panel)
+        panel.set_axis_off()
+        words = f"{float(score[i]):.2f}" + ("" if valid[i] else " invalid")
+        panel.set_title(words, fontsize=8, color="black" if valid[i] else INVALID, pad=2)
+    color = "black" if name in (DATA, "prior") else style(name).color
+    place: dict[str, Any] = {"xycoords": "axes fraction", "ha": "right", "va": "center"}
+    axes[0].annotate(name, (-0.08, 0.5), color=color, fontweight="bold", **place)

@@ -1,0 +1,55 @@
+"""What metrics are called in tables and figures, and how they are grouped."""
+
+from __future__ import annotations
+
+GROUPS: dict[str, dict[str, str]] = {
+    "Queried designs": {"best": "best", "top10": "top 10", "auc_top10": "AUC top 10"},
+    "Recommended designs: score": {
+        "reward_mean": "mean",
+        "reward_q90": "90% quantile",
+        "reward_max": "max",
+        "normalized": "normalized",
+    },
+    "Recommended designs: naturalness": {
+        "validity": "validity",
+        "elbo_z": "ELBO z",
+        "frechet": "Fréchet ratio",
+        "precision": "precision",
+    },
+    "Recommended designs: diversity": {
+        "pairwise": "pairwise",
+        "vendi": "Vendi / m",
+        "recall": "recall",
+        "unique": "unique",
+    },
+    "Recommended designs: over-optimization": {
+        "proxy_gap": "proxy gap",
+        "validated_mean": "validated",
+        "validated_reward": "their score",
+        "validated_share": "share validated",
+    },
+}
+"""Groups of metrics; each metric's key with its heading."""
+
+METRICS = [key for group in GROUPS.values() for key in group]
+
+AXES = {
+    "reward_mean": "mean score, recommended",
+    "best": "best score, queried",
+    "validity": "validity",
+    "elbo_z": "ELBO z-score",
+    "pairwise": "mean pairwise distance",
+    "proxy_gap": "proxy gap",
+    "normalized": "normalized mean score",
+}
+"""Metrics that figures show, with their axes' labels."""
+
+PRIOR = "prior_sampling"
+"""The optimizer that marks the prior."""
+DATA = "data"
+"""What the task's reference designs are called."""
+
+
+def reference(metric: str) -> str:
+    """The column that holds a metric's value for the reference designs."""
+    return f"{metric}_reference"

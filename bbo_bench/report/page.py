@@ -1,0 +1,87 @@
+"""The page of a report: figures, tables, and what made them."""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from bbo_bench.plan import shown
+from bbo_bench.report.aggregate import RESAMPLES
+from bbo_bench.report.runs import Run, Runs
+
+Pictures = dict[str, str | None]
+"""Figures by the stem of their files; where one could not be made, the reason."""
+
+CAPTIONS = {
+    "curves": "Interquartile mean over seeds and its 95% interval after every round. Of optimizers that differ in "
+    "their KL weight alone, one is drawn.",
+    "trade_off": "At the end of the budget; bars are 95% intervals.",
+    "gallery": "Designs of one seed at the end of the budget, taken at even distances from each list and shown in the "
+    "order of their true scores, which they are titled with.",
+    "over_tasks": "Normalized mean score: 0 is the prior's, 1 that of the best known design.",
+}
+
+
+def markdown(runs: Runs, command: str, text: str, pictures: Mapping[str, str | None]) -> str:
+    """The page, which names the command behind every table and figure."""
+    parts = [
+        "# Report",
+        f"Every table and figure here was made by `{command}` from the folders of these runs, made by",
+        "```\n" + "\n".join(commands(runs.complete)) + "\n```",
+        f"Runs: {len(runs.complete)} complete, {len(runs.left_out)} left out. Values are interquartile means over "
+        f"seeds with 95% intervals of a stratified bootstrap ({RESAMPLES} resamples), on true scores. `data` are real "
+        "designs that the prior never saw.",
+        "## Figures",
+        *(_picture(name, reason, command) for name, reason in pictures.items()),
+        "## Tables",
+        f"Also in [results.csv](results.csv), [results.tex](results.tex) (LaTeX, booktabs) and [cost.csv](cost.csv). "
+        f"Seconds are means over seeds; the harness is what ask, oracle, tell and evaluation leave of the total. "
+        f"Made by `{command}`.",
+        f"```\n{text}```",
+        "## Made on",
+        "\n".join(f"- {line}" for line in provenance(runs.complete)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def left_out(runs: Runs) -> str:
+    """A line for every run that the report leaves out, with the reason."""
+    lines = [f"left out: {shown(folder)}: {reason}" for folder, reason in runs.left_out.items()]
+    return "\n".join(lines)
+
+
+def commands(runs: Iterable[Run]) -> list[str]:
+    """A sweep for each experiment and budget that makes its runs, given the settings in their configurations."""
+    sweeps: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run in runs:
+        budget = " ".join(f"budget.{key}={value}".replace(" ", "") for key, value in run.config["budget"].items())
+        sweeps[run.experiment, budget].append(run)
+    return [_sweep(experiment, budget, each) for (experiment, budget), each in sweeps.items()]
+
+
+def provenance(runs: Iterable[Run]) -> list[str]:
+    """What the runs were made on; several values where they differ."""
+    facts: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        scalars = {key: run.provenance.get(key) for key in ("commit", "platform", "device_name", "device", "threads")}
+        for key, value in (scalars | run.provenance.get("versions", {})).items():
+            facts[key].add(str(value))
+    return [f"{key}: {', '.join(sorted(values))}" for key, values in facts.items()]
+
+
+def _sweep(experiment: str, budget: str, runs: Iterable[Run]) -> str:
+    chosen: dict[str, dict[str, None]] = defaultdict(dict)
+    for run in runs:
+        for key, value in (("task", run.config["task"]["name"]), ("optimizer", run.config["optimizer"]["name"])):
+            chosen[key][value] = None
+        chosen["seed"][str(run.seed)] = None
+    groups = " ".join(f"{key}={','.join(values)}" for key, values in chosen.items())
+    return f"bbo-bench run -m name={shlex.quote(experiment)} {groups} {budget}"
+
+
+def _picture(name: str, reason: str | None, command: str) -> str:
+    caption = next(words for kind, words in CAPTIONS.items() if name.endswith(kind))
+    if reason:
+        return f"`{name}` is missing: {reason}."
+    return f"![{name}]({name}.png)\n\n{caption} Made by `{command}`; also as [PDF]({name}.pdf)."

@@ -1,0 +1,155 @@
+"""Reading run folders: what is complete, and what is left out and why."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from bbo_bench.plan import shown
+from bbo_bench.record import RecordError, check_files
+
+KEYS = ["task", "optimizer", "seed"]
+
+
+class ReportError(RuntimeError):
+    """There is nothing to report, or runs that do not belong into one report."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A complete run.
+
+    Attributes:
+        folder: Where it lies: `<experiment>/<task>/<optimizer>/seed_<n>`.
+        task: Name of the task.
+        optimizer: Its label in the report.
+        seed: Seed.
+        config: Resolved configuration.
+        metrics: A row per round.
+        provenance: Versions, machine, seconds per phase and round, peak memory.
+    """
+
+    folder: Path
+    task: str
+    optimizer: str
+    seed: int
+    config: dict[str, Any]
+    metrics: pd.DataFrame
+    provenance: dict[str, Any]
+
+    @property
+    def experiment(self) -> str:
+        """Name of the experiment."""
+        return self.folder.parents[2].name
+
+    @property
+    def budget(self) -> tuple[int, ...]:
+        """Queries per round."""
+        return tuple(self.config["budget"]["rounds"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The optimizer's settings without its name."""
+        return {key: value for key, value in self.config["optimizer"].items() if key != "name"}
+
+
+class Runs(NamedTuple):
+    """What was found."""
+
+    complete: list[Run]
+    left_out: dict[Path, str]
+    """Folders of other runs, with the reason."""
+
+
+def find_runs(folders: Sequence[Path]) -> Runs:
+    """All runs in or below `folders`, sorted by task, optimizer and seed.
+
+    Raises:
+        ReportError: If no run is complete, two have the same task, optimizer and seed, or budgets differ on a task.
+    """
+    paths = sorted({file.parent.resolve() for folder in folders for file in Path(folder).rglob("config.yaml")})
+    where = ", ".join(map(shown, folders))
+    if not paths:
+        raise ReportError(f"no run folder (one with a config.yaml) in {where}; start one with `bbo-bench run`")
+    complete, left_out = [], {}
+    for path in paths:
+        try:
+            complete.append(_read(path))
+        except (RecordError, OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
+            left_out[path] = str(error) if isinstance(error, RecordError) else f"{type(error).__name__}: {error}"
+    if not complete:
+        reasons = "\n".join(f"  {shown(path)}: {reason}" for path, reason in left_out.items())
+        raise ReportError(f"no complete run in {where}; run them again to resume them:\n{reasons}")
+    complete = _labelled(complete)
+    _check(complete)
+    return Runs(sorted(complete, key=lambda run: (run.task, run.optimizer, run.seed)), left_out)
+
+
+def table(runs: Iterable[Run]) -> pd.DataFrame:
+    """A row per run and round: task, optimizer, seed and the metrics."""
+    return pd.concat([run.metrics.assign(task=run.task, optimizer=run.optimizer, seed=run.seed) for run in runs])
+
+
+def designs(run: Run) -> dict[str, np.ndarray[Any, Any]] | None:
+    """A run's queried and recommended designs, or None where they were not kept."""
+    path = run.folder / "designs.npz"
+    if not path.exists():
+        return None
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+def _read(folder: Path) -> Run:
+    error = folder / "error.txt"
+    if error.exists():
+        raise RecordError(f"failed: {error.read_text().strip().splitlines()[-1]}")
+    if not (folder / "provenance.json").exists():
+        raise RecordError("incomplete: no round is committed")
+    provenance = json.loads((folder / "provenance.json").read_text())
+    if not provenance["complete"]:
+        raise RecordError(f"incomplete: {len(provenance['seconds'])} rounds are committed")
+    # ledgers and designs may be absent on purpose: reference runs are published without the large ones
+    kept = {name: digest for name, digest in provenance["files"].items() if (folder / name).exists()}
+    check_files(folder, kept)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    metrics = pd.read_csv(folder / "metrics.csv", float_precision="round_trip")
+    if "reward_mean" not in metrics:
+        raise RecordError("made without an evaluation (budget.evaluation is 0)")
+    task, optimizer = config["task"]["name"], config["optimizer"]["name"]
+    return Run(folder, task, optimizer, config["seed"], config, metrics, provenance)
+
+
+def _labelled(runs: list[Run]) -> list[Run]:
+    """Optimizers of one name and several settings get their experiments' names beside theirs."""
+    settings = defaultdict(list)
+    for run in runs:
+        settings[run.task, run.optimizer].append(run.settings)
+    several = {key for key, found in settings.items() if any(each != found[0] for each in found)}
+    return [
+        replace(run, optimizer=f"{run.optimizer} ({run.experiment})") if (run.task, run.optimizer) in several else run
+        for run in runs
+    ]
+
+
+def _check(runs: list[Run]) -> None:
+    seen: dict[tuple[str, str, int], Run] = {}
+    budgets: dict[str, Run] = {}
+    for run in runs:
+        if (other := seen.setdefault((run.task, run.optimizer, run.seed), run)) is not run:
+            raise ReportError(
+                f"{shown(other.folder)} and {shown(run.folder)} are both {run.task}, {run.optimizer}, seed {run.seed}; "
+                "report their experiments separately"
+            )
+        if (other := budgets.setdefault(run.task, run)).budget != run.budget:
+            raise ReportError(
+                f"{shown(other.folder)} has the budget {other.budget}, {shown(run.folder)} has {run.budget}; "
+                "report them separately"
+            )

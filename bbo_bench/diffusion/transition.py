@@ -34,17 +34,19 @@ class Transition:
     def __init__(self, scheduler: DDIMScheduler, steps: int = 50, eta: float = 1.0, min_std: float = 0.01) -> None:
         if scheduler.config.clip_sample or scheduler.config.thresholding:
             raise ValueError("a clipped step is not affine: set clip_sample=False and thresholding=False")
+        scheduler = DDIMScheduler.from_config(scheduler.config)
+        scheduler.alphas_cumprod = scheduler.alphas_cumprod.double()  # 1 - ā_{t-1} - σ_t² cancels at the first step
         scheduler.set_timesteps(steps)
-        sample, output, noise = torch.eye(3)
+        sample, output, noise = torch.eye(3, dtype=torch.double)
         unit = [
             scheduler.step(output, t, sample, eta=eta, variance_noise=noise if eta > 0 else None)
             for t in scheduler.timesteps
         ]
-        prev = torch.stack([step.prev_sample for step in unit])
-        start = torch.stack([step.pred_original_sample for step in unit])
+        prev = torch.stack([step.prev_sample for step in unit]).float()
+        start = torch.stack([step.pred_original_sample for step in unit]).float()
         self.steps = steps
         self.timesteps = scheduler.timesteps.clone()
-        self.alpha_bar = scheduler.alphas_cumprod[self.timesteps].clone()
+        self.alpha_bar = scheduler.alphas_cumprod[self.timesteps].float()
         self.std = prev[:, 2].clamp(min=min_std if eta > 0 else 0.0)
         self._mean = prev[:, :2]
         self._start = start[:, :2]

@@ -1,0 +1,132 @@
+"""Airfoil design: the lift over drag of a section of 18 Kulfan numbers, by NeuralFoil, checked by XFoil."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import warnings
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bbo_bench.diffusion.prior import Standardize
+from bbo_bench.diffusion.task import DiffusionTask
+from bbo_bench.domains import Box
+from bbo_bench.tasks.airfoil import xfoil
+from bbo_bench.tasks.airfoil.aerodynamics import Flow, neuralfoil
+from bbo_bench.tasks.airfoil.geometry import cosine_stations, outline, surfaces, thickness
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MARGIN = 0.25
+"""How far the domain reaches beyond the data on each side, in ranges of the data."""
+STATIONS = cosine_stations(21)[1:]
+"""Where the surfaces are compared, from the nose to the trailing edge; all sections start at the origin."""
+
+
+class Airfoil(DiffusionTask):
+    """Lift over drag of an airfoil section, divided by 100.
+
+    Args:
+        alpha: Angle of attack in degrees.
+        reynolds: Reynolds number of the chord.
+        noise_std: Standard deviation of the observation noise.
+        model_size: NeuralFoil's network, from `xxsmall` to `xxxlarge`.
+        y_prior: Mean true score of 10,000 samples of the prior.
+        best_known: Best true score of a valid design known.
+        infeasible_score: What a design counts as for which NeuralFoil gives no finite number.
+    """
+
+    def __init__(
+        self,
+        alpha: float,
+        reynolds: float,
+        noise_std: float,
+        model_size: str,
+        y_prior: float,
+        best_known: float,
+        infeasible_score: float,
+    ) -> None:
+        self.alpha, self.reynolds, self.model_size = alpha, reynolds, model_size
+        self.noise_std, self.infeasible_score = noise_std, infeasible_score
+        self.y_prior, self.best_known = y_prior, best_known
+        with np.load(Path(__file__).with_name("airfoils.npz")) as file:
+            self._designs, held_out = torch.as_tensor(file["x"]), torch.as_tensor(file["held_out"])
+        self._training, self._reference = self._designs[~held_out], self._designs[held_out]
+        low, high = self._designs.aminmax(dim=0)
+        margin = MARGIN * (high - low)
+        lower = low - margin
+        lower[-1] = 0  # a trailing edge of negative thickness is none
+        self.domain = Box(lower, high + margin)
+
+    def training_data(self) -> Tensor:
+        """`n x 18` real airfoils on which the prior is trained."""
+        return self._training
+
+    def reference(self) -> Tensor:
+        """See `Task.reference`."""
+        return self._reference
+
+    def codec(self, data: Tensor | None = None) -> Standardize:
+        """See `DiffusionTask.codec`."""
+        return Standardize(self.domain, data)
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        """See `Task.evaluate`; every section gets NeuralFoil's number, however little confidence it has in it."""
+        y = self._flow(x).lift_to_drag / 100
+        return torch.where(y.isfinite(), y, -math.inf)
+
+    def valid(self, x: Tensor) -> Tensor:
+        """Whether the surfaces do not cross, the thickness is one of the data's, and NeuralFoil is confident."""
+        section = thickness(x)
+        deepest = section.amax(1)
+        thinnest, thickest, doubtful = self._limits
+        sound = (section > 0).all(1) & (deepest >= thinnest) & (deepest <= thickest)
+        return sound & (self._flow(x).confidence >= doubtful)
+
+    def features(self, x: Tensor) -> Tensor:
+        """`n x 40` ordinates of the lower and the upper surface at fixed stations, in chords."""
+        return surfaces(x, STATIONS).flatten(1)
+
+    def validate(self, x: Tensor) -> Tensor | None:
+        """Scores by XFoil, one process a section.
+
+        NaN for sections whose surfaces cross, and for those of which XFoil gives no converged solution; what
+        NeuralFoil thinks of a section does not matter. None, and a warning, where XFoil is not installed.
+        """
+        executable = shutil.which("xfoil")
+        if executable is None:
+            warnings.warn(
+                "xfoil is not on the PATH, so no airfoil is validated; install it (Debian: apt-get install xfoil)",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return None
+        sound = (thickness(x) > 0).all(1)
+        scores = [
+            xfoil.lift_to_drag(points, self.alpha, self.reynolds, executable) / 100 if possible else math.nan
+            for points, possible in zip(outline(x), sound.tolist(), strict=True)
+        ]
+        return torch.tensor(scores, dtype=torch.double)
+
+    def render(self, x: Tensor, axes: Axes) -> None:
+        """See `Task.render`: the section to scale."""
+        chordwise, height = outline(x.detach().cpu()[None])[0].T.numpy()
+        axes.fill(chordwise, height, facecolor="0.85", edgecolor="0.2", linewidth=0.8)
+        axes.set_aspect("equal")
+        axes.set_axis_off()
+
+    def _flow(self, x: Tensor) -> Flow:
+        return neuralfoil(x, self.alpha, self.reynolds, self.model_size)
+
+    @cached_property
+    def _limits(self) -> tuple[float, float, float]:
+        """Least and greatest thickness of the data, and the 5th percentile of NeuralFoil's confidence in it."""
+        deepest = thickness(self._designs).amax(1)
+        confidence = self._flow(self._designs).confidence
+        return float(deepest.min()), float(deepest.max()), float(confidence.quantile(0.05))

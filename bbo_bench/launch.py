@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
-import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,8 @@ def launch(arguments: Sequence[str]) -> None:
         if traceback:
             raise
         raise ConfigError(_explained(error)) from error
+    except OSError as error:
+        raise ConfigError(f"the folder results= cannot be written: {error}") from error
 
 
 def job(config: DictConfig) -> None:
@@ -87,7 +90,10 @@ def job(config: DictConfig) -> None:
         if settings.mode != RunMode.MULTIRUN:
             raise SystemExit(f"error: {reason(error)}") from error
         note = Path(settings.runtime.cwd, settings.sweep.dir, f"{settings.job.num}.failed")
-        note.write_text(reason(error))
+        try:
+            note.write_text(reason(error))
+        except OSError:
+            print(f"failed: {reason(error)}", file=sys.stderr)
 
 
 class Sweep(Callback):
@@ -101,6 +107,7 @@ class Sweep(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Compose and check every run."""
+        atexit.register(_tidy, Path(config.hydra.sweep.dir).absolute())
         try:
             known = _known()
             self.plans = [_plan(each, each.hydra, known) for each in _expanded(config)]
@@ -112,10 +119,10 @@ class Sweep(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print a line per failed run, with its reason, and make the command exit non-zero."""
-        notes = Path(config.hydra.sweep.dir)
+        notes = Path(config.hydra.sweep.dir).absolute()
         failed = {i: _outcome(plan, notes / f"{i}.failed") for i, plan in enumerate(self.plans)}
         failed = {i: why for i, why in failed.items() if why}
-        shutil.rmtree(notes)
+        _tidy(notes)
         print(f"{len(self.plans) - len(failed)} of {len(self.plans)} runs are complete", file=sys.stderr)
         for i, why in failed.items():
             print(f"failed: {shown(self.plans[i].folder)}: {why}", file=sys.stderr)
@@ -147,9 +154,10 @@ def _expanded(config: DictConfig) -> list[DictConfig]:
     """The composed configuration of every run of a sweep."""
     loader = GlobalHydra.instance().config_loader()
     lines = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-    overrides = OverridesParser.create(loader).parse_overrides([*lines, *config.hydra.overrides.task])
+    arguments: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    overrides = OverridesParser.create(loader).parse_overrides([*lines, *arguments])
     [batch] = BasicSweeper.split_arguments(overrides, None)
-    return [loader.load_sweep_config(config, [*map(str, arguments)]) for arguments in batch]
+    return [loader.load_sweep_config(config, list(map(str, each))) for each in batch]
 
 
 def _outcome(plan: Plan, note: Path) -> str | None:
@@ -160,6 +168,14 @@ def _outcome(plan: Plan, note: Path) -> str | None:
     if provenance.exists() and json.loads(provenance.read_text())["complete"]:
         return None
     return "it ended before it was complete, without a word; the same command resumes it"
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a sweep leaves; the logs of a cluster's jobs stay."""
+    for file in (*folder.glob("*.failed"), folder / "multirun.yaml"):
+        file.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _explained(error: Exception) -> str:

@@ -6,7 +6,6 @@ import difflib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -53,7 +52,7 @@ class Choice:
     @property
     def missing(self) -> list[str]:
         """Required modules that are not installed."""
-        return [module for module in self.requires if PathFinder.find_spec(module) is None]
+        return [module for module in self.requires if find_spec(module.partition(".")[0]) is None]
 
     @property
     def remedy(self) -> str:

@@ -1,0 +1,61 @@
+"""The command line in this process, in a folder of its own, with the plugins of `tests/plugins`."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+TESTS = Path(__file__).parent
+PLUGINS = TESTS / "plugins"
+
+
+class Outcome(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def toys(monkeypatch, tmp_path) -> Callable[..., Path]:
+    """Add roots of local plugins; returns the way to add more of them."""
+    roots: list[Path] = []
+
+    def add(*more: Path) -> Path:
+        roots.extend(more)
+        monkeypatch.setenv("BBO_BENCH_PLUGINS", ":".join(map(str, roots)))
+        for kind in ("tasks", "optimizers"):
+            package = import_module(f"bbo_bench.{kind}")
+            paths = [*package.__path__, *(str(root / kind) for root in more)]
+            monkeypatch.setattr(package, "__path__", list(dict.fromkeys(paths)))
+        return tmp_path
+
+    add(PLUGINS)
+    return add
+
+
+@pytest.fixture
+def cli(toys, monkeypatch, tmp_path, capfd) -> Callable[..., Outcome]:
+    from hydra.core.global_hydra import GlobalHydra
+
+    from bbo_bench.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    monkeypatch.setattr("sys.argv", [])
+
+    def call(*arguments: str) -> Outcome:
+        GlobalHydra.instance().clear()
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+        message = ""
+        try:
+            status = main([str(each) for each in arguments])
+        except SystemExit as stop:
+            message = stop.code if isinstance(stop.code, str) else ""
+            status = 1 if message else int(stop.code or 0)
+        captured = capfd.readouterr()
+        return Outcome(status, captured.out, captured.err + message)
+
+    return call

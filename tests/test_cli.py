@@ -1,0 +1,194 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+TINY = ("budget.rounds=[4,4]", "budget.evaluation=8", "budget.validation=0")
+RUN = ("run", "task=toy", "optimizer=toy_search")
+BROKEN = """
+from bbo_bench.core import Optimizer
+
+class Broken(Optimizer):
+    def ask(self, n):
+        raise RuntimeError("the proxy diverged")
+
+    def state_dict(self):
+        return {}
+
+    tell = load_state_dict = lambda self, *_: None
+    recommend = lambda self, n: self.problem.prior.sample(n, self.rng)
+"""
+
+
+def plugin(root: Path, name: str, code: str, yaml_text: str = "") -> Path:
+    folder = root / "optimizers" / name
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text(code)
+    (folder / f"{name}.yaml").write_text(f"_target_: bbo_bench.optimizers.{name}.Broken\n{yaml_text}")
+    return root
+
+
+@pytest.mark.parametrize("command", [["--help"], ["list"], ["run", "--help"], ["show", "optimizer=sqdf"]])
+def test_help_and_list_are_quick_and_import_no_torch(command):
+    program = f"import sys; from bbo_bench.cli import main\ntry: main({command})\nexcept SystemExit: pass\n"
+    program += "assert 'torch' not in sys.modules"
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 1
+
+
+def test_list_has_a_line_each_and_says_what_is_missing(cli, toys, tmp_path):
+    toys(plugin(tmp_path, "folding", BROKEN, "summary: folds\nrequires: [no_such_module]\nextra: rna"))
+    status, out, _ = cli("list")
+    assert status == 0
+    assert [line for line in out.splitlines() if "toy_search " in line and "steps around it" in line]
+    assert 'folds [needs no_such_module: pip install "bbo-bench[rna]"]' in out
+
+
+def test_show_prints_settings_and_the_quality_of_the_prior(cli):
+    status, out, _ = cli("show", "task=airfoil")
+    assert status == 0
+    assert "reynolds" in out.lower() and "frechet:" in out and "precision:" in out
+    assert "step: 2.0" in cli("show", "toy_search_wide").out
+
+
+def test_a_run_writes_its_folder_and_nothing_else(cli, tmp_path):
+    assert cli(*RUN, *TINY, "seed=3", "name=first").status == 0
+    folder = tmp_path / "results/first/toy/toy_search/seed_3"
+    assert {path.relative_to(tmp_path).parts[:5] for path in tmp_path.rglob("*") if path.is_file()} == {
+        folder.relative_to(tmp_path).parts
+    }
+    assert yaml.safe_load((folder / "config.yaml").read_text()) == {
+        "task": {"name": "toy", "_target_": "bbo_bench.tasks.toy.Toy", "noise_std": 0.1},
+        "optimizer": {"name": "toy_search", "_target_": "bbo_bench.optimizers.toy_search.ToySearch", "step": 0.5},
+        "budget": {"rounds": [4, 4], "evaluation": 8, "validation": 0},
+        "seed": 3,
+        "device": "cpu",
+        "threads": 1,
+    }
+
+
+def test_a_complete_run_is_skipped_and_another_configuration_refused(cli, tmp_path):
+    assert cli(*RUN, *TINY, "device=cpu").status == 0
+    before = (tmp_path / "results/default/toy/toy_search/seed_0/ledger.csv").stat().st_mtime_ns
+    assert "results/default/toy/toy_search/seed_0 is complete: skipped" in cli(*RUN, *TINY, "device=cpu").out
+    status, _, err = cli(*RUN, *TINY, "device=cpu", "optimizer.step=0.7")
+    assert status == 1
+    assert "another configuration (optimizer.step: 0.5 there, 0.7 now)" in err
+    assert (tmp_path / "results/default/toy/toy_search/seed_0/ledger.csv").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["task=toi", "optimizer=toy_search"], "there is no task named 'toi'; did you mean toy?"),
+        (["task=toy", "optimizer=toy_serch"], "did you mean toy_search or toy_search_wide?"),
+        (["-m", "task=toy,toi", "optimizer=toy_search"], "there is no task named 'toi'; did you mean toy?"),
+        ([*RUN[1:], "budget=smok"], "there is no budget named 'smok'; did you mean smoke?"),
+        ([*RUN[1:], "+experiment=smok"], "there is no experiment named 'smok'; did you mean smoke?"),
+        ([*RUN[1:], "sed=1"], "there is no setting sed; did you mean seed?"),
+        ([*RUN[1:], "optimizer.stop=1"], "there is no setting optimizer.stop; did you mean step?"),
+        ([*RUN[1:], "+optimizer.stop=1"], "optimizer toy_search has no setting stop; did you mean step?"),
+        (["-m", *RUN[1:], "+optimizer.stop=1,2"], "optimizer toy_search has no setting stop; did you mean step?"),
+        ([*RUN[1:], "optimizer.step=wide"], "step must be a number like 0.5, got 'wide'"),
+        ([*RUN[1:], "seed=one"], "'one' of type 'str' could not be converted to Integer"),
+        ([*RUN[1:], "seed=-1"], "seed must be at least 0"),
+        ([*RUN[1:], "threads=0"], "threads at least 1"),
+        ([*RUN[1:], "device=gpu"], "device=gpu is unknown"),
+        ([*RUN[1:], "budget.rounds=[0,4]"], "positive numbers of queries, got [0, 4]"),
+        ([*RUN[1:], "budget.validation=1000"], "0 <= validation <= evaluation"),
+        (["task=toy"], "You must specify 'optimizer'"),
+        ([*RUN[1:], "hydra/launcher=jolib"], "there is no hydra/launcher named 'jolib'; did you mean joblib?"),
+    ],
+)
+def test_bad_input_is_an_error_before_any_work(cli, tmp_path, arguments, message):
+    status, _, err = cli("run", *arguments)
+    assert status == 1
+    assert message in err
+    assert err.startswith("error: ") and len(err.splitlines()) == 1
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_an_absent_device_is_refused(cli, monkeypatch, device):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    assert f"device={device} is not on this machine; use one of auto, cpu" in cli(*RUN, f"device={device}").err
+
+
+@pytest.mark.parametrize(
+    ("code", "extra", "message"),
+    [
+        ("raise OSError('no licence')", "", "bbo_bench.optimizers.mine.Broken raised OSError: no licence"),
+        ("", "", "bbo_bench.optimizers.mine.Broken raised AttributeError"),
+        (BROKEN, "requires: [no_such_module]\nextra: rna", 'not installed here; pip install "bbo-bench[rna]"'),
+        (BROKEN, "temperature: 1.0", "optimizer mine has no setting temperature"),
+    ],
+)
+def test_a_plugin_that_cannot_run_stops_a_sweep_before_its_first_run(
+    cli, toys, tmp_path, monkeypatch, code, extra, message
+):
+    toys(plugin(tmp_path / "roots", "mine", code, extra))
+    monkeypatch.delitem(sys.modules, "bbo_bench.optimizers.mine", raising=False)
+    status, _, err = cli("run", "-m", "task=toy", "optimizer=toy_search,mine")
+    assert status == 1
+    assert message in err
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_failed_run_is_marked_and_ends_no_other(cli, toys, tmp_path, monkeypatch):
+    toys(plugin(tmp_path / "roots", "mine", BROKEN))
+    monkeypatch.delitem(sys.modules, "bbo_bench.optimizers.mine", raising=False)
+    status, _, err = cli("run", "-m", "task=toy", "optimizer=mine,toy_search", "seed=0,1", *TINY)
+    assert status == 1
+    assert err.splitlines() == [
+        "2 of 4 runs are complete",
+        "failed: results/default/toy/mine/seed_0: RuntimeError: the proxy diverged",
+        "failed: results/default/toy/mine/seed_1: RuntimeError: the proxy diverged",
+    ]
+    results = tmp_path / "results/default/toy"
+    assert "the proxy diverged" in (results / "mine/seed_0/error.txt").read_text()
+    assert not (results / "toy_search/seed_1/error.txt").exists()
+    single = cli("run", "task=toy", "optimizer=mine", *TINY)
+    assert (single.status, single.err) == (1, "error: RuntimeError: the proxy diverged")
+
+
+def test_runs_that_would_share_a_folder_are_refused(cli, tmp_path):
+    arguments = ("run", "-m", *RUN[1:], "optimizer.step=1.0,2.0", *TINY)
+    assert "two runs of this sweep share the folder results/default/toy/toy_search/seed_0" in cli(*arguments).err
+    assert cli(*arguments, "name=step_${optimizer.step}").status == 0
+    assert {path.name for path in (tmp_path / "results").iterdir() if path.name.startswith("step")} == {
+        "step_1.0",
+        "step_2.0",
+    }
+
+
+@pytest.mark.parametrize("mode", [[], ["-m"]])
+def test_results_that_cannot_be_written_are_an_error(cli, tmp_path, mode):
+    (tmp_path / "file").touch()
+    status, _, err = cli("run", *mode, *RUN[1:], *TINY, "results=file/results")
+    assert status == 1
+    assert "Not a directory" in err and len(err.splitlines()) == 1
+
+
+def test_ctrl_c_is_one_line(cli, monkeypatch):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bbo_bench.loop.run", interrupt)
+    status, _, err = cli(*RUN, *TINY)
+    assert status == 130
+    assert err.strip() == "interrupted; the same command takes it up where it stopped"
+
+
+def test_commands_that_name_a_plugin_say_when_there_is_none(cli):
+    assert "did you mean airfoil" in cli("show", "task=airfol").err
+    assert "no task or optimizer named 'toi'; did you mean toy" in cli("check", "toi").err
+    assert "expected task=NAME or optimizer=NAME, got budget=smoke" in cli("show", "budget=smoke").err
+    assert "has no diffusion prior to train" in cli("prior", "train", "task=toy").err

@@ -1,0 +1,50 @@
+"""Launchers give what serial runs give, byte for byte."""
+
+from pathlib import Path
+
+import pytest
+
+SWEEP = ("task=toy", "optimizer=toy_search,prior_sampling", "seed=0,1", "budget.rounds=[4,4]", "budget.evaluation=8")
+SWEEP += ("budget.validation=0", "device=cpu")
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    files = [*folder.rglob("*.csv"), *folder.rglob("*.npz"), *folder.rglob("config.yaml")]
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+
+
+@pytest.mark.parametrize(
+    ("module", "options"),
+    [
+        ("hydra_plugins.hydra_joblib_launcher", ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]),
+        ("hydra_plugins.hydra_ray_launcher", ["hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2"]),
+    ],
+    ids=["joblib", "ray"],
+)
+def test_a_launcher_gives_what_serial_runs_give(cli, tmp_path, module, options):
+    pytest.importorskip(module, reason=f"{module} is not installed")
+    assert cli("run", "-m", *SWEEP, "name=apart", *options).status == 0
+    assert cli("run", "-m", *SWEEP, "name=serial").status == 0
+    together, serial = results(tmp_path / "results/apart"), results(tmp_path / "results/serial")
+    assert len(serial) == 4 * 4
+    assert together == serial
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {"apart", "serial"}
+
+
+def test_presets_name_plugins_that_exist(cli):
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+
+    from bbo_bench.plugins import choices
+
+    cli("run", "task=toy")  # fills Hydra's groups
+    GlobalHydra.instance().clear()
+    with initialize_config_module("bbo_bench.conf", version_base="1.3"):
+        for preset in ("smoke", "standard", "kl"):
+            config = compose(
+                "config", [f"+experiment={preset}", "task=toy", "optimizer=toy_search"], return_hydra_config=True
+            )
+            params = config.hydra.sweeper.params
+            assert config.name == preset
+            assert set(params.task.split(",")) <= choices("task").keys()
+            assert set(params.optimizer.split(",")) <= choices("optimizer").keys()

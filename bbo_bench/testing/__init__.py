@@ -1,0 +1,50 @@
+"""Conformance suites for plugins: subclass one, give a name, and run pytest.
+
+    from bbo_bench.testing import OptimizerSuite, TaskSuite
+
+    class TestMine(OptimizerSuite):
+        name = "mine"
+        overrides = {"updates": 5}  # settings that make a costly method quick; optional
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from bbo_bench.plugins import Kind
+from bbo_bench.testing.optimizer import OptimizerSuite
+from bbo_bench.testing.probe import Probe
+from bbo_bench.testing.references import reachable
+from bbo_bench.testing.task import TaskSuite
+
+__all__ = ["OptimizerSuite", "Probe", "TaskSuite", "check_plugin", "reachable"]
+
+SUITES: dict[Kind, type] = {"task": TaskSuite, "optimizer": OptimizerSuite}
+
+
+def check_plugin(kind: Kind, name: str, **attributes: object) -> int:
+    """Run the conformance suite on a plugin through pytest, as its author would.
+
+    Args:
+        kind: Which suite.
+        name: The plugin.
+        **attributes: Of the suite, for instance `overrides={"updates": 5}`.
+
+    Returns:
+        pytest's exit status: 0 if the plugin conforms.
+
+    Raises:
+        TypeError: If the suite has no such attribute.
+    """
+    suite = SUITES[kind]
+    if unknown := sorted(key for key in attributes if not hasattr(suite, key)):
+        raise TypeError(f"{suite.__name__} has no attribute {', '.join(unknown)}")
+    body = "".join(f"    {key} = {value!r}\n" for key, value in {"name": name, **attributes}.items())
+    source = f"from {suite.__module__} import {suite.__name__}\n\n\nclass TestPlugin({suite.__name__}):\n{body}"
+    with TemporaryDirectory() as folder:
+        file = Path(folder, f"test_{name}.py")
+        file.write_text(source)
+        return int(pytest.main([str(file), f"--rootdir={folder}", "-q", "--tb=short", "-p", "no:cacheprovider"]))

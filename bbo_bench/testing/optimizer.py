@@ -1,0 +1,252 @@
+"""OptimizerSuite: what every optimizer must keep to."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from bbo_bench.core import Optimizer, Problem, Task
+from bbo_bench.evaluation import Evaluator
+from bbo_bench.loop import Build
+from bbo_bench.oracle import Oracle, Scores
+from bbo_bench.record import Record
+from bbo_bench.seeding import generator
+from bbo_bench.testing.probe import Fragile, Killed, Probe, contents, made, play, problem_of
+from bbo_bench.testing.references import reachable
+
+SECRETS = (Task, Oracle, Scores, Evaluator, Record)
+
+
+class Whole(NamedTuple):
+    """A run that nothing has disturbed."""
+
+    files: dict[str, bytes]
+    optimizer: Optimizer
+    undisturbed: bool
+    """Whether the global random states are as they were before."""
+
+
+class Told(NamedTuple):
+    """An optimizer after round 0, and what it was told."""
+
+    problem: Problem
+    optimizer: Optimizer
+    x: Tensor
+    y: Tensor
+
+
+class OptimizerSuite:
+    """Conformance of an optimizer; subclass it as `class TestMine(OptimizerSuite)`.
+
+    Attributes:
+        name: The plugin.
+        overrides: Settings that differ from its YAML, for instance fewer updates of a costly method.
+        task: A task for an optimizer that the `Probe`, a box with a diffusion prior, does not suit.
+        rounds: Queries per round of the runs that are compared.
+    """
+
+    name: str
+    overrides: ClassVar[Mapping[str, Any]] = {}
+    task: ClassVar[str | None] = None
+    rounds: ClassVar[tuple[int, ...]] = (16, 16, 16)
+
+    @classmethod
+    def build(cls) -> Build:
+        """What makes the optimizer."""
+        build: Build = made("optimizer", cls.name, cls.overrides)
+        return build
+
+    @classmethod
+    @cache
+    def problem_task(cls) -> Task:
+        """The task that it is tried on."""
+        task: Task = Probe() if cls.task is None else made("task", cls.task)
+        return task
+
+    @classmethod
+    @cache
+    def whole(cls) -> Whole:
+        """A run with evaluation after every round, made once."""
+        built: list[Optimizer] = []
+        build = cls.build()
+
+        def spied(problem: Problem, rng: Generator) -> Optimizer:
+            built.append(build(problem, rng))
+            return built[0]
+
+        before = global_states()
+        with TemporaryDirectory() as folder:
+            files = play(Path(folder), spied, cls.problem_task(), cls.rounds)
+        return Whole(files, built[0], global_states() == before)
+
+    @classmethod
+    @cache
+    def told(cls) -> Told:
+        """The optimizer after one round, made once."""
+        task = cls.problem_task()
+        problem = problem_of(task, cls.rounds)
+        optimizer = cls.build()(problem, generator(0, "build"))
+        x = problem.prior.decode(problem.prior.sample(cls.rounds[0], generator(0, "first round")))
+        y = task.evaluate(x).to(x.dtype)
+        optimizer.rng.manual_seed(0)
+        optimizer.tell(x.clone(), y.clone())
+        return Told(problem, optimizer, x, y)
+
+    @classmethod
+    def played(cls, folder: Path, **changes: Any) -> dict[str, bytes]:
+        """The files of one more run."""
+        return play(folder, cls.build(), cls.problem_task(), cls.rounds, **changes)
+
+    def test_asks_for_designs(self) -> None:
+        """`ask` and `recommend` give as many designs of the domain as they are asked for."""
+        problem, optimizer, *_ = self.told()
+        for call in (optimizer.ask, optimizer.recommend):
+            for n in (1, 5, self.rounds[0]):
+                x = problem.domain.check(call(n))
+                assert len(x) == n, f"{call.__name__}({n}) must give {n} designs, got {len(x)}"
+
+    def test_recommends_distinct_designs(self) -> None:
+        """Of a continuous domain, as many distinct designs are recommended as have been queried."""
+        x = self.told().optimizer.recommend(self.rounds[0] // 2)
+        distinct = len(x.unique(dim=0))
+        assert distinct == len(x) or not x.is_floating_point(), f"{len(x)} designs recommended, {distinct} distinct"
+
+    def test_leaves_what_it_is_told(self) -> None:
+        """`tell` and `predict` do not change the tensors that they get."""
+        _, optimizer, x, y = self.told()
+        other, (told_x, told_y) = self.rebuilt(), (x.clone(), y.clone())
+        other.tell(told_x, told_y)
+        optimizer.predict(told_x)
+        assert torch.equal(told_x, x) and torch.equal(told_y, y), "clone what you are told before you change it"
+
+    def test_predictions(self) -> None:
+        """`predict` gives a finite score per design, or None."""
+        _, optimizer, x, _ = self.told()
+        y = optimizer.predict(x)
+        assert y is None or y.shape == x.shape[:1], f"predict must give {len(x)} scores, got {tuple(y.shape)}"
+        assert y is None or y.isfinite().all(), "predicted scores must be finite"
+
+    def test_diagnostics_are_numbers(self) -> None:
+        """`diagnostics` maps strings to floats."""
+        numbers = self.told().optimizer.diagnostics()
+        wrong = {key: value for key, value in numbers.items() if not isinstance(value, float)}
+        assert not wrong, f"diagnostics must be floats, got {wrong}"
+
+    def test_state_round_trips(self) -> None:
+        """A new optimizer with the saved state has that state, and asks, recommends and predicts the same."""
+        _, optimizer, x, _ = self.told()
+        other = self.rebuilt()
+        other.load_state_dict(saved_and_loaded(optimizer.state_dict()))
+        assert same(other.state_dict(), optimizer.state_dict()), "load_state_dict must restore all of state_dict"
+        for call in ("ask", "recommend"):
+            outcome = [getattr(each, call)(8) for each in (seeded_anew(optimizer), seeded_anew(other))]
+            assert torch.equal(*outcome), f"{call} depends on something that state_dict does not hold"
+        assert same(other.predict(x), optimizer.predict(x)), "predict depends on what state_dict does not hold"
+        assert same(other.diagnostics(), optimizer.diagnostics()), "diagnostics must be restored with the state"
+
+    def test_one_seed_one_outcome(self, tmp_path: Path) -> None:
+        """One seed gives the same bytes, whatever the global random states are."""
+        states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
+        random.seed(1)
+        np.random.seed(1)
+        torch.manual_seed(1)
+        try:
+            assert_same_files(self.played(tmp_path), self.whole().files)
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+            torch.random.set_rng_state(states[2])
+
+    def test_another_seed_another_outcome(self, tmp_path: Path) -> None:
+        """Another seed asks for other designs in every round."""
+        self.played(tmp_path, seed=1)
+        other, whole = (designs(files) for files in (contents(tmp_path), self.whole().files))
+        for key, x in whole.items():
+            assert not np.array_equal(other[key], x), f"{key} does not depend on the seed: draw from rng"
+
+    def test_resumes_byte_for_byte(self, tmp_path: Path) -> None:
+        """A run that is killed after every round, and taken up from its folder, gives the same bytes."""
+        for _ in self.rounds:
+            with suppress(Killed):
+                self.played(tmp_path, record=Fragile)
+        assert_same_files(contents(tmp_path), self.whole().files)
+
+    def test_evaluation_changes_nothing(self, tmp_path: Path) -> None:
+        """Without evaluation the same designs are queried."""
+        files = self.played(tmp_path, evaluation=0)
+        assert files["ledger.csv"] == self.whole().files["ledger.csv"], (
+            "the queries depend on whether recommend and predict are called; they must change nothing"
+        )
+
+    def test_keeps_to_the_budget(self) -> None:
+        """Every round queries what the budget says."""
+        ledger = self.whole().files["ledger.csv"].decode().splitlines()[1:]
+        rounds = Counter(int(row.split(",")[0]) for row in ledger)
+        assert rounds == dict(enumerate(self.rounds)), f"expected {self.rounds} queries per round, got {rounds}"
+
+    def test_leaves_global_random_states(self) -> None:
+        """A run draws from its own generator; `bbo_bench.seeding.seeded` lends it to libraries that insist."""
+        assert self.whole().undisturbed, "a global random state has changed: draw from self.rng, or use seeded(rng)"
+
+    def test_holds_no_way_to_the_scores(self) -> None:
+        """No reference leads from the optimizer to task, oracle, evaluator or record."""
+        leaks = [path for path, each in reachable(self.whole().optimizer) if isinstance(each, SECRETS)]
+        assert not leaks, f"the scores can be reached: {leaks[0]}"
+
+    @classmethod
+    def rebuilt(cls) -> Optimizer:
+        """A new optimizer, from another generator."""
+        return cls.build()(cls.told().problem, generator(1, "build"))
+
+
+def global_states() -> tuple[str, str, bytes]:
+    """The global random states of `random`, NumPy and torch, to be compared."""
+    return repr(random.getstate()), repr(np.random.get_state()), torch.random.get_rng_state().numpy().tobytes()
+
+
+def seeded_anew(optimizer: Optimizer) -> Optimizer:
+    """The optimizer, its generator seeded as before any other call."""
+    optimizer.rng.manual_seed(7)
+    return optimizer
+
+
+def saved_and_loaded(state: Any) -> Any:
+    """A state as it comes back from its file."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two states are equal, tensor by tensor; NaN equals NaN."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a.dtype == b.dtype and a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b or (a != a and b != b))
+
+
+def designs(files: Mapping[str, bytes]) -> dict[str, Any]:
+    """The arrays of a run's designs."""
+    with np.load(io.BytesIO(files["designs.npz"])) as arrays:
+        return dict(arrays)
+
+
+def assert_same_files(got: Mapping[str, bytes], expected: Mapping[str, bytes]) -> None:
+    """Fail, and name the first file that differs."""
+    for name, content in expected.items():
+        assert got[name] == content, f"{name} differs from that of a run that nothing has disturbed"

@@ -1,0 +1,142 @@
+"""A small problem that every optimizer of a box can be tried on, and runs of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from bbo_bench.core import Problem, State, Task
+from bbo_bench.device import limited_threads
+from bbo_bench.diffusion.denoisers import MLP
+from bbo_bench.diffusion.prior import DiffusionPrior, Standardize
+from bbo_bench.domains import Box
+from bbo_bench.loop import Budget, Build, run
+from bbo_bench.plan import check
+from bbo_bench.plugins import Kind, find
+from bbo_bench.record import Record, Round
+from bbo_bench.seeding import generator, seeded
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FILES = ("config.yaml", "ledger.csv", "metrics.csv", "designs.npz")
+"""The files of a run that are the same, byte for byte, however often it was stopped."""
+
+
+class Probe(Task):
+    """Minus the squared distance to (1, 1), over a box whose natural designs are standard normal.
+
+    An untrained `MLP` predicts v = 0, the exact denoiser of the standard normal distribution, so the prior is a
+    diffusion prior that took no training, and E[score] = -4 is exact.
+    """
+
+    domain = Box(torch.full((2,), -6.0), torch.full((2,), 6.0))
+    noise_std = 0.1
+    y_prior = -4.0
+    best_known = 0.0
+    infeasible_score = -50.0
+
+    def prior(self) -> DiffusionPrior:
+        """See `Task.prior`."""
+        with seeded(generator(0, "probe")):
+            denoiser = MLP(2, width=16, depth=1)
+        schedule = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
+        return DiffusionPrior(denoiser, Standardize(self.domain), schedule, {"steps": 5})
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        """See `Task.evaluate`."""
+        return -(x - 1).square().sum(1)
+
+    def valid(self, x: Tensor) -> Tensor:
+        """Whether a design lies within four standard deviations of the prior."""
+        return x.norm(dim=1) < 4
+
+    def features(self, x: Tensor) -> Tensor:
+        """The designs themselves."""
+        return x
+
+    def reference(self) -> Tensor:
+        """See `Task.reference`."""
+        return torch.randn(64, 2, generator=generator(0, "reference")).clamp(-3, 3)
+
+    def render(self, x: Tensor, axes: Axes) -> None:
+        """See `Task.render`: a point."""
+        axes.plot(*x.tolist(), "o")
+
+
+class Killed(BaseException):
+    """Stands for a process that was killed."""
+
+
+class Fragile(Record):
+    """A record whose process is killed as soon as one round is committed."""
+
+    def commit(self, entry: Round, state: State, provenance: Mapping[str, Any], *, last: bool) -> None:
+        """See `Record.commit`.
+
+        Raises:
+            Killed: Always, after the commit.
+        """
+        super().commit(entry, state, provenance, last=last)
+        raise Killed
+
+
+def made(kind: Kind, name: str, overrides: Mapping[str, Any] | None = None) -> Any:
+    """A plugin's task, or what builds its optimizer, with some settings changed; they are checked first.
+
+    Raises:
+        PluginError: If there is no such plugin, it cannot be imported, or its constructor does not take the settings.
+    """
+    choice = find(kind, name)
+    settings = OmegaConf.to_container(OmegaConf.merge(choice.settings, dict(overrides or {})))
+    assert isinstance(settings, dict)
+    settings = {str(key): value for key, value in settings.items()}
+    check(choice, settings)
+    return instantiate(settings, _convert_="all", _partial_=kind == "optimizer")
+
+
+def problem_of(task: Task, rounds: Sequence[int]) -> Problem:
+    """What an optimizer of this task may know, as the loop makes it."""
+    cpu = torch.device("cpu")
+    return Problem(task.domain.to(cpu), task.prior().to(cpu), tuple(rounds))
+
+
+def play(
+    folder: Path,
+    build: Build,
+    task: Task,
+    rounds: Sequence[int],
+    *,
+    seed: int = 0,
+    evaluation: int = 8,
+    record: type[Record] = Record,
+) -> dict[str, bytes]:
+    """Run in `folder`, or go on with what is there, on one thread.
+
+    Returns:
+        The content of `FILES`.
+    """
+    budget = Budget(tuple(rounds), evaluation, 0)
+    config = {"rounds": list(rounds), "seed": seed}
+    with limited_threads(1), record(folder, config) as opened:
+        if not opened.complete:
+            run(task, build, budget=budget, seed=seed, device=torch.device("cpu"), record=opened)
+    return contents(folder)
+
+
+def play_plugin(folder: Path, name: str, overrides: Mapping[str, Any], rounds: Sequence[int]) -> None:
+    """Run the optimizer plugin `name` on the `Probe`; for processes that import nothing else."""
+    play(folder, made("optimizer", name, overrides), Probe(), rounds)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The content of a run's `FILES`."""
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+

@@ -1,0 +1,171 @@
+"""TaskSuite: what every task must keep to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, ClassVar
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from bbo_bench.core import Task
+from bbo_bench.oracle import finite, true_scores
+from bbo_bench.seeding import generator
+from bbo_bench.testing.probe import made
+
+DECLARED_SAMPLES = 10_000
+"""Samples of the prior behind a declared `y_prior`."""
+
+
+class TaskSuite:
+    """Conformance of a task; subclass it as `class TestMine(TaskSuite)`.
+
+    Attributes:
+        name: The plugin.
+        overrides: Settings that differ from its YAML.
+        samples: Designs that are scored in a test.
+        validity: Least fraction of the reference that must be valid.
+        tolerance: Of `decode(encode(x))`, in standard deviations of the reference; infinite for a lossy codec.
+    """
+
+    name: str
+    overrides: ClassVar[Mapping[str, Any]] = {}
+    samples: ClassVar[int] = 512
+    validity: ClassVar[float] = 0.9
+    tolerance: ClassVar[float] = 1e-3
+
+    @classmethod
+    @cache
+    def task(cls) -> Task:
+        """The task, made once."""
+        task: Task = made("task", cls.name, cls.overrides)
+        return task
+
+    @classmethod
+    @cache
+    def designs(cls) -> dict[str, Tensor]:
+        """Designs from every source."""
+        task, rng = cls.task(), generator(0, "suite")
+        prior = task.prior()
+        return {
+            "prior": prior.decode(prior.sample(cls.samples, rng)),
+            "domain": task.domain.sample(cls.samples, rng),
+            "reference": task.reference(),
+        }
+
+    @classmethod
+    @cache
+    def scores(cls) -> dict[str, Tensor]:
+        """Their true scores."""
+        return {source: true_scores(cls.task(), x) for source, x in cls.designs().items()}
+
+    def test_constants_are_declared(self) -> None:
+        """The facts of the card are finite numbers, and the best known score is above the prior's mean."""
+        task = self.task()
+        facts = {key: getattr(task, key) for key in ("noise_std", "y_prior", "best_known", "infeasible_score")}
+        assert all(math.isfinite(value) for value in facts.values()), f"constants must be finite, got {facts}"
+        assert task.noise_std >= 0, f"noise_std must be at least 0, got {task.noise_std}"
+        assert task.best_known > task.y_prior, f"best_known must be above y_prior, got {facts}"
+
+    def test_designs_lie_in_the_domain(self) -> None:
+        """Reference, prior and domain give designs that `domain.check` accepts."""
+        for x in self.designs().values():
+            assert self.task().domain.check(x) is x, "domain.check must return the designs unchanged"
+
+    def test_scores(self) -> None:
+        """Scores are one per design, and finite or −inf; `evaluate` leaves the designs as they are."""
+        for x in self.designs().values():
+            before = x.clone()
+            true_scores(self.task(), x)
+            assert torch.equal(x, before), "evaluate must not change the designs"
+
+    def test_scores_are_deterministic(self) -> None:
+        """The true score has no noise."""
+        for source, x in self.designs().items():
+            again = true_scores(self.task(), x)
+            assert torch.equal(again, self.scores()[source]), f"evaluate differs from call to call on {source} designs"
+
+    def test_scores_do_not_depend_on_the_batch(self) -> None:
+        """A design has one score, alone or among others, in any order."""
+        x, y = self.designs()["prior"][:16], self.scores()["prior"][:16]
+        alone = torch.cat([true_scores(self.task(), design[None]) for design in x])
+        torch.testing.assert_close(alone, y, rtol=1e-4, atol=1e-5, msg="a design scores differently alone")
+        turned = true_scores(self.task(), x.flip(0)).flip(0)
+        torch.testing.assert_close(turned, y, rtol=1e-4, atol=1e-5, msg="scores depend on the order of the designs")
+
+    def test_valid(self) -> None:
+        """`valid` gives a bool per design."""
+        for x in self.designs().values():
+            valid = self.task().valid(x)
+            assert valid.dtype == torch.bool and valid.shape == x.shape[:1], (
+                f"valid must give {len(x)} bools, got {valid.dtype} of {tuple(valid.shape)}"
+            )
+
+    def test_features(self) -> None:
+        """Features are finite vectors of one length, and distinct designs differ in them."""
+        lengths = set()
+        for x in self.designs().values():
+            features = self.task().features(x)
+            assert features.ndim == 2 and len(features) == len(x), f"features must be n x f, got {features.shape}"
+            assert features.isfinite().all(), "features must be finite"
+            assert features.std(0).max() > 0, "features must tell designs apart"
+            lengths.add(features.shape[1])
+        assert len(lengths) == 1, f"features must have one length, got {lengths}"
+
+    def test_reference_is_real(self) -> None:
+        """The reference is the same at every call, and valid."""
+        reference = self.designs()["reference"]
+        assert torch.equal(self.task().reference(), reference), "reference must not change from call to call"
+        share = float(self.task().valid(reference).double().mean())
+        assert share >= self.validity, f"at least {self.validity:.0%} of the reference must be valid, got {share:.0%}"
+
+    def test_codec_round_trip(self) -> None:
+        """`decode(encode(x))` is x, and latents have the declared shape."""
+        prior, x = self.task().prior(), self.designs()["reference"]
+        z = prior.encode(x)
+        assert z.shape[1:] == prior.latent_shape, f"latents must be n x {prior.latent_shape}, got {tuple(z.shape)}"
+        error = float(((prior.decode(z) - x).double() / x.double().std(0).clamp_min(1e-12)).abs().max())
+        assert error <= self.tolerance, f"decode(encode(x)) must be x within {self.tolerance} std, got {error:.2g}"
+
+    def test_prior_draws_from_its_generator(self) -> None:
+        """One seed gives the same latents, another seed others, and the global state is left alone."""
+        prior, before = self.task().prior(), torch.random.get_rng_state()
+        z = prior.sample(8, generator(1))
+        assert z.shape == (8, *prior.latent_shape), f"latents must be 8 x {prior.latent_shape}, got {tuple(z.shape)}"
+        assert torch.equal(z, prior.sample(8, generator(1))), "one seed must give the same samples"
+        assert not torch.equal(z, prior.sample(8, generator(2))), "another seed must give other samples"
+        assert torch.equal(before, torch.random.get_rng_state()), "draw from rng, not from torch's global state"
+
+    def test_y_prior_is_the_mean_of_the_prior(self) -> None:
+        """Declared and measured mean agree within five standard errors."""
+        y = finite(self.task(), self.scores()["prior"])
+        error = float(y.std()) * math.sqrt(1 / len(y) + 1 / DECLARED_SAMPLES)
+        declared, mean = self.task().y_prior, float(y.mean())
+        assert abs(mean - declared) <= 5 * error + 1e-6, (
+            f"y_prior={declared} is declared, but {len(y)} samples of the prior score {mean:.4g} ± {error:.2g}"
+        )
+
+    def test_best_known_is_the_best(self) -> None:
+        """No valid design at hand beats `best_known`."""
+        for source, x in self.designs().items():
+            y = self.scores()[source][self.task().valid(x)]
+            best = float(y.max()) if len(y) else -math.inf
+            declared = self.task().best_known
+            assert best <= declared, f"a valid {source} design scores {best:.6g}: raise best_known from {declared}"
+
+    def test_validate(self) -> None:
+        """The independent score, where there is one, is one number or NaN per design."""
+        x = self.designs()["reference"][:2]
+        scores = self.task().validate(x)
+        assert scores is None or scores.shape == (2,), f"validate must give 2 scores, got {scores}"
+        assert scores is None or not scores.isinf().any(), f"validate gives NaN where it has no score, got {scores}"
+
+    def test_render(self) -> None:
+        """`render` draws something."""
+        axes = Figure().add_subplot()
+        before = len(axes.get_children())
+        self.task().render(self.designs()["reference"][0], axes)
+        assert len(axes.get_children()) > before, "render must draw the design into the axes"

@@ -172,9 +172,9 @@ def _outcome(plan: Plan, note: Path) -> str | None:
 
 def _tidy(folder: Path) -> None:
     """Remove what a sweep leaves; the logs of a cluster's jobs stay."""
-    for file in (*folder.glob("*.failed"), folder / "multirun.yaml"):
-        file.unlink(missing_ok=True)
     with suppress(OSError):
+        for file in (*folder.glob("*.failed"), folder / "multirun.yaml"):
+            file.unlink(missing_ok=True)
         folder.rmdir()
 
 

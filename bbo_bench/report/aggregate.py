@@ -59,11 +59,12 @@ def per_task(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def over_tasks(table: pd.DataFrame, metric: str = "normalized") -> pd.DataFrame:
-    """A row per optimizer at the end of the budgets: `iqm`, `low`, `high`, `seeds` over its `tasks`, each a stratum."""
+def over_tasks(table: pd.DataFrame, order: Sequence[str], metric: str = "normalized") -> pd.DataFrame:
+    """A row per optimizer, in `order`, at the end of the budgets: `iqm`, `low`, `high` over its `tasks`, the strata."""
     last = table[table["round"] == table.groupby("task")["round"].transform("max")]
     rows = []
-    for optimizer, group in last.groupby("optimizer", sort=False):
+    for optimizer in order:
+        group = last[last["optimizer"] == optimizer]
         strata = [part[[metric]].to_numpy(float) for _, part in group.groupby("task")]
         values = (float(value[0]) for value in estimate(*strata))
         rows.append([optimizer, len(strata), *values, len(group)])

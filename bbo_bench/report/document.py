@@ -39,12 +39,12 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     whole = table(runs.complete)
     estimates = aggregate.per_task(whole, METRICS)
-    names = list(dict.fromkeys(name for _, each in _by_task(runs.complete) for name in order(families(each))))
+    names = order(families(runs.complete))
     results = tables.results(estimates, whole, names)
-    costs = tables.cost(runs.complete, names)
-    text = _write_tables(results, costs, whole, command, out)
+    over = aggregate.over_tasks(whole, names) if whole["task"].nunique() > 1 else None
+    text = _write_tables(results, over, tables.cost(runs.complete, names), command, out)
     text = "\n\n".join(filter(None, [text, page.left_out(runs)])) + "\n"
-    pictures = _write_figures(runs.complete, estimates, results, whole, out)
+    pictures = _write_figures(runs.complete, estimates, results, over, whole, out)
     (out / SUMMARY).write_text(text)
     path = out / "report.md"
     path.write_text(page.markdown(runs, command, text, pictures))
@@ -56,37 +56,46 @@ def summary_text(report: Path) -> str:
     return (report.parent / SUMMARY).read_text()
 
 
-def _write_tables(results: pd.DataFrame, costs: pd.DataFrame, whole: pd.DataFrame, command: str, out: Path) -> str:
+def _write_tables(
+    results: pd.DataFrame, over: pd.DataFrame | None, costs: pd.DataFrame, command: str, out: Path
+) -> str:
     results.to_csv(out / "results.csv", index=False)
     costs.to_csv(out / "cost.csv", index=False)
     (out / "results.tex").write_text(tables.latex(results, command))
     blocks = [tables.text(results)]
-    if whole["task"].nunique() > 1:
-        over = aggregate.over_tasks(whole)
+    if over is not None:
         over.to_csv(out / "over_tasks.csv", index=False)
         blocks.append("all tasks: normalized mean score\n" + over.to_string(index=False, float_format="{:.2f}".format))
     return "\n\n".join([*blocks, "cost of a run\n" + tables.cost_text(costs)])
 
 
 def _write_figures(
-    runs: Sequence[Run], estimates: pd.DataFrame, results: pd.DataFrame, whole: pd.DataFrame, out: Path
+    runs: Sequence[Run],
+    estimates: pd.DataFrame,
+    results: pd.DataFrame,
+    over: pd.DataFrame | None,
+    whole: pd.DataFrame,
+    out: Path,
 ) -> page.Pictures:
     pictures: page.Pictures = {}
     with figures.theme():
         for task, each in _by_task(runs):
             kin = families(each)
-            parts = (frame[frame["task"] == task] for frame in (estimates, whole, results))
-            lines, rows, last = parts
+            lines, rows, last = (frame[frame["task"] == task] for frame in (estimates, whole, results))
             _save(figures.curves(lines, rows, kin), out, f"{task}_curves", pictures)
             _save(figures.trade_off(last, kin), out, f"{task}_trade_off", pictures)
-            try:
-                picture: Figure | str = gallery(task_of(each[0]), each, list(kin)) or "no run's designs were kept"
-            except InstantiationException as error:
-                picture = f"the task cannot be made here: {error.__cause__ or error}"
-            _save(picture, out, f"{task}_gallery", pictures)
-        if whole["task"].nunique() > 1:
-            _save(figures.over_tasks(aggregate.over_tasks(whole)), out, "over_tasks", pictures)
+            _save(_gallery(each, list(kin)), out, f"{task}_gallery", pictures)
+        if over is not None:
+            _save(figures.over_tasks(over, families(runs)), out, "over_tasks", pictures)
     return pictures
+
+
+def _gallery(runs: Sequence[Run], optimizers: Sequence[str]) -> Figure | str:
+    """The gallery of one task, or the reason why there is none."""
+    try:
+        return gallery(task_of(runs[0]), runs, optimizers) or "no run's designs were kept"
+    except InstantiationException as error:
+        return f"the task cannot be made here: {' '.join(str(error.__cause__ or error).split())}"
 
 
 def _save(figure: Figure | str, out: Path, name: str, pictures: page.Pictures) -> None:
@@ -95,6 +104,7 @@ def _save(figure: Figure | str, out: Path, name: str, pictures: page.Pictures) -
         pictures[name] = figure
         return
     figure.savefig(out / f"{name}.png", dpi=200)
+    figure.set_layout_engine("none")  # the layout is done, and takes half of the time
     figure.savefig(out / f"{name}.pdf", metadata={"CreationDate": None})
     pictures[name] = None
 

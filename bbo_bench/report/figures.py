@@ -40,6 +40,7 @@ def theme() -> AbstractContextManager[None]:
             "lines.markersize": 5,
             "legend.frameon": False,
             "figure.constrained_layout.use": True,
+            "figure.constrained_layout.w_pad": 0.08,
             "pdf.fonttype": 42,
         }
     )
@@ -86,15 +87,16 @@ def trade_off(results: pd.DataFrame, families: Families) -> Figure:
     return figure
 
 
-def over_tasks(estimates: pd.DataFrame) -> Figure:
+def over_tasks(estimates: pd.DataFrame, families: Families) -> Figure:
     """Normalized mean score over all tasks at the end of the budgets: a bar of the interval, a mark of the mean."""
     figure = Figure(figsize=(2 * PANEL[0], 0.6 + 0.3 * len(estimates)))
     panel = figure.subplots()
     names = estimates["optimizer"].astype(str).tolist()
     for height, (name, values) in enumerate(zip(names, estimates[["iqm", "low", "high"]].to_numpy(float), strict=True)):
         iqm, low, high = values
-        panel.plot([low, high], [height, height], color=style(name).color, linewidth=7, alpha=0.35)
-        panel.plot(iqm, height, color=style(name).color, marker=style(name).marker, markersize=7)
+        look = style(next(base for base, family in families.items() if name in family))
+        panel.plot([low, high], [height, height], color=look.color, linewidth=7, alpha=0.35)
+        panel.plot(iqm, height, color=look.color, marker=look.marker, markersize=7)
     panel.set(yticks=range(len(names)), yticklabels=names, xlabel=AXES["normalized"])
     panel.invert_yaxis()
     return figure
@@ -126,6 +128,8 @@ def _score_axis(panel: Axes, metric: str) -> None:
     """Likelihoods may fall very far below the data's; what lies near them must stay legible."""
     if metric == "elbo_z" and panel.get_ylim()[0] < -10:
         panel.set_yscale("symlog", linthresh=1)
+        panel.margins(y=0.1)
+        panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def _front(panel: Axes, wide: pd.DataFrame, base: str, family: list[str], metric: str) -> None:
@@ -156,7 +160,7 @@ def _key(name: str, line: object) -> Line2D:
 
 
 def _level_key() -> Line2D:
-    return Line2D([], [], color=DATA_COLOR, linewidth=1, linestyle=(0, (4, 3)), label="data; zero gap")
+    return Line2D([], [], color=DATA_COLOR, linewidth=1, linestyle=(0, (4, 3)), label="data; no gap")
 
 
 def _legend(figure: Figure, keys: Sequence[Line2D]) -> None:

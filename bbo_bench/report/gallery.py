@@ -18,6 +18,7 @@ from bbo_bench.report.runs import Run, designs
 from bbo_bench.report.style import style
 
 COLUMNS = 6
+WIDTH = 1.5
 INVALID = "#B00020"
 
 
@@ -36,9 +37,14 @@ def gallery(task: Task, runs: Sequence[Run], optimizers: Sequence[str]) -> Figur
     rows = _rows(task, runs, optimizers)
     if len(rows) == 1:
         return None
-    figure = Figure(figsize=(1.5 * COLUMNS + 1.5, 1.15 * len(rows)))
-    for axes, (name, x) in zip(figure.subplots(len(rows), COLUMNS), rows.items(), strict=True):
-        _row(task, axes, name, x)
+    figure = Figure()
+    grid = figure.add_gridspec(len(rows), COLUMNS)
+    heights = [
+        _row(task, axes, name, x) for axes, (name, x) in zip(grid.subplots(squeeze=False), rows.items(), strict=True)
+    ]
+    grid.set_height_ratios(heights)
+    longest = max(map(len, rows))
+    figure.set_size_inches(WIDTH * COLUMNS + 0.1 * longest, WIDTH * sum(heights) + 0.25 * len(rows))
     return figure
 
 
@@ -59,7 +65,8 @@ def _spread(x: Tensor) -> Tensor:
     return x[torch.linspace(0, len(x) - 1, COLUMNS).long()]
 
 
-def _row(task: Task, axes: Sequence[Axes], name: str, x: Tensor) -> None:
+def _row(task: Task, axes: Sequence[Axes], name: str, x: Tensor) -> float:
+    """Draw one row of designs; the height that it needs, in widths of a design."""
     score, valid = true_scores(task, x), task.valid(x)
     for panel, i in zip(axes, score.argsort(descending=True).tolist(), strict=True):
         task.render(x[i], panel)
@@ -69,3 +76,12 @@ def _row(task: Task, axes: Sequence[Axes], name: str, x: Tensor) -> None:
     color = "black" if name in (DATA, "prior") else style(name).color
     place: dict[str, Any] = {"xycoords": "axes fraction", "ha": "right", "va": "center"}
     axes[0].annotate(name, (-0.08, 0.5), color=color, fontweight="bold", **place)
+    return max(map(_height, axes))
+
+
+def _height(panel: Axes) -> float:
+    """Of a picture to scale, between a fifth and one and a half of its width; of another, two thirds."""
+    if panel.get_aspect() == "auto":
+        return 2 / 3
+    (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()
+    return min(max(abs((top - bottom) / (right - left)), 0.2), 1.5)

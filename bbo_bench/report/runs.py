@@ -120,7 +120,7 @@ def _read(folder: Path) -> Run:
     kept = {name: digest for name, digest in provenance["files"].items() if (folder / name).exists()}
     check_files(folder, kept)
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    metrics = pd.read_csv(folder / "metrics.csv", float_precision="round_trip")
+    metrics = pd.read_csv(folder / "metrics.csv")
     if "reward_mean" not in metrics:
         raise RecordError("made without an evaluation (budget.evaluation is 0)")
     task, optimizer = config["task"]["name"], config["optimizer"]["name"]

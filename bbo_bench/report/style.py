@@ -54,13 +54,15 @@ def families(runs: Iterable[Run]) -> dict[str, dict[str, float]]:
         alone = None if KL_WEIGHT in run.settings else run.optimizer
         weight = float(run.settings.get(KL_WEIGHT, "nan"))
         groups[json.dumps([alone, rest], sort_keys=True, default=str)][run.optimizer] = weight
-    named = {min(group, key=_prominence): group for group in groups.values()}
+    named: dict[str, dict[str, float]] = defaultdict(dict)
+    for group in groups.values():
+        named[min(group, key=_prominence)] |= group
     return {base: _sorted(named[base]) for base in sorted(named, key=_rank)}
 
 
 def order(kinships: dict[str, dict[str, float]]) -> list[str]:
     """All optimizers: the known ones first, each base before its variants."""
-    return [name for base, group in kinships.items() for name in (base, *(name for name in group if name != base))]
+    return list(dict.fromkeys(name for base, group in kinships.items() for name in (base, *group)))
 
 
 def _sorted(group: dict[str, float]) -> dict[str, float]:

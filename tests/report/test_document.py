@@ -1,0 +1,146 @@
+"""A whole report: the numbers in its tables, the files of its figures, and what it says of itself."""
+
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from bbo_bench.report import aggregate, names, summary_text, tables, write_report
+from bbo_bench.report.figures import curves, theme, trade_off
+from bbo_bench.report.gallery import gallery, task_of
+from bbo_bench.report.runs import find_runs, table
+from bbo_bench.report.style import KNOWN, families
+
+Make = Callable[..., Path]
+
+
+def metrics(end: float) -> dict[str, object]:
+    line = np.linspace(1, end, 4)
+    return {key: line for key in ("reward_mean", "best", "validity", "pairwise", "normalized")} | {"elbo_z": -line}
+
+
+@pytest.fixture(scope="module")
+def report(writer: Callable[[Path], Make], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results = tmp_path_factory.mktemp("results")
+    make = writer(results)
+    for seed, end in enumerate((1.0, 2.0, 3.0, 4.0, 50.0)):
+        make("sqdf", seed, metrics(end), settings={"kl_weight": 0.1})
+        make("sqdf_kl_low", seed, metrics(end + 1), settings={"kl_weight": 0.01})
+        make("prior_sampling", seed, metrics(1.0))
+        make("cma_es", seed, metrics(10.0), task="other")
+    make("ddpo", 0, {}, complete=False)
+    return write_report([results / "exp"])
+
+
+def cells(path: Path) -> Iterator[tuple[tuple[str, str, str], list[float]]]:
+    with path.open() as file:
+        for row in csv.DictReader(file):
+            key = row["task"], row["optimizer"], row["metric"]
+            yield key, [float(row[name] or "nan") for name in ("iqm", "low", "high", "seeds")]
+
+
+def test_results_by_hand(report: Path) -> None:
+    assert report.parts[-3:] == ("exp", "report", "report.md")
+    found = dict(cells(report.parent / "results.csv"))
+    iqm, low, high, seeds = found["toy", "sqdf", "reward_mean"]
+    assert (iqm, seeds) == (3.0, 5)  # of 2, 3 and 4
+    assert 1 <= low < 3 < high <= 50
+    assert found["toy", "sqdf_kl_low", "elbo_z"][0] == -4
+    assert found["toy", "prior_sampling", "best"] == [1, 1, 1, 5]
+    assert found["toy", "data", "pairwise"][0] == 0.5
+    assert ("toy", "sqdf", "proxy_gap") not in found  # nobody had a value
+
+
+def test_latex_and_text(report: Path) -> None:
+    latex, text = (report.parent / "results.tex").read_text(), summary_text(report)
+    assert r"\begin{tabular}{lrr}" in latex and r" & mean & normalized \\" in latex
+    assert r"prior\_sampling & $1.0$ {\scriptsize $[1.0, 1.0]$}" in latex
+    assert latex.count("\\begin{tabular}") == latex.count("\\end{tabular}") == latex.count("\\bottomrule") == 8
+    lines = text.splitlines()
+    start = lines.index("toy: Recommended designs: naturalness")
+    assert lines[start + 1].split() == ["validity", "ELBO", "z"]
+    assert lines[start + 4].split()[:2] == ["sqdf_kl_low", "4.0"]
+    assert "all tasks: normalized mean score" in text
+    assert "left out" in text and "seed_0: incomplete: 4 rounds are committed" in text
+
+
+def test_costs(report: Path) -> None:
+    with (report.parent / "cost.csv").open() as file:
+        row = next(row for row in csv.DictReader(file) if (row["task"], row["optimizer"]) == ("toy", "sqdf"))
+    assert [float(row[key]) for key in ("ask", "tell", "total", "harness_percent")] == [4, 20, 40, 5]
+    assert float(row["peak_mb"]) == 504
+
+
+def test_the_page_names_commands_machine_and_missing_runs(report: Path) -> None:
+    page = report.read_text()
+    optimizers = "cma_es,prior_sampling,sqdf,sqdf_kl_low"
+    assert f"bbo-bench run -m name=exp task=other,toy optimizer={optimizers} seed=0,1,2,3,4 " in page
+    assert "budget.rounds=[64,128,256,512]" in page
+    assert "Runs: 20 complete, 1 left out" in page
+    assert "- commit: abc\n" in page and "- torch: 2.6" in page
+    figures = {path.stem for path in report.parent.glob("*.png")}
+    expected = {f"{task}_{kind}" for task in ("toy", "other") for kind in ("curves", "trade_off", "gallery")}
+    assert figures == {path.stem for path in report.parent.glob("*.pdf")} == expected | {"over_tasks"}
+    assert all(f"![{name}]({name}.png)" in page for name in figures)
+
+
+def test_reports_are_reproducible_and_change_no_settings_of_matplotlib(report: Path) -> None:
+    before = {path.name: path.read_bytes() for path in report.parent.iterdir()}
+    settings = dict(mpl.rcParams)
+    write_report([report.parents[1]])
+    assert {path.name: path.read_bytes() for path in report.parent.iterdir()} == before
+    assert dict(mpl.rcParams) == settings
+
+
+def test_a_task_that_cannot_be_made_costs_the_gallery_only(make: Make, results: Path, tmp_path: Path) -> None:
+    folder = make("sqdf", 0, metrics(2.0))
+    config = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(config.replace("toy_task.Toy", "toy_task.Gone"))
+    page = write_report([results], tmp_path / "out").read_text()
+    assert "`toy_gallery` is missing: the task cannot be made here" in page
+    assert (tmp_path / "out" / "toy_curves.png").exists()
+
+
+def drawn(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_what_the_figures_show(make: Make, results: Path) -> None:
+    for name, weight in (("sqdf", 0.1), ("sqdf_kl_low", 0.01), ("sqdf_kl_high", 1.0)):
+        for seed in range(2):
+            make(name, seed, metrics(3 - weight), settings={"kl_weight": weight})
+    make("prior_sampling", 0, metrics(1.0))
+    runs = find_runs([results]).complete
+    whole, kin = table(runs), families(runs)
+    estimates = aggregate.per_task(whole, names.METRICS)
+    with theme():
+        lines = curves(estimates, whole, kin)
+        points = trade_off(tables.results(estimates, whole, [name for group in kin.values() for name in group]), kin)
+    shown = ("reward_mean", "best", "validity", "elbo_z", "pairwise")  # no proxy gap: nobody had one
+    assert [axes.get_ylabel() for axes in lines.axes] == [names.AXES[key] for key in shown]
+    assert drawn(lines) == ["prior_sampling (the prior)", "sqdf", "data; no gap"]
+    curve = next(line for line in lines.axes[0].lines if line.get_color() == KNOWN["sqdf"].color)
+    assert curve.get_xdata().tolist() == [64, 192, 448, 960]
+    np.testing.assert_allclose(curve.get_ydata(), metrics(2.9)["reward_mean"])
+    front = next(line for line in points.axes[0].lines if len(line.get_xdata()) == 3)
+    np.testing.assert_allclose(front.get_xdata(), [2.99, 2.9, 2.0])  # weights .01, .1 and 1
+    assert drawn(points) == ["prior_sampling (the prior)", "sqdf", "data"]
+
+
+def test_the_gallery_marks_invalid_designs(make: Make, results: Path) -> None:
+    folder = make("sqdf", 0, metrics(2.0))
+    x = torch.tensor([[0.25, 1], [0.5, 1], [0.75, -1], [2, 1], [3, 1], [1, 1]]).numpy()
+    np.savez(folder / "designs.npz", queried_0=x, recommended_3=x)
+    (folder / "provenance.json").write_text((folder / "provenance.json").read_text().replace("designs.npz", "absent"))
+    (run,) = find_runs([results]).complete
+    figure = gallery(task_of(run), [run], ["sqdf"])
+    assert figure is not None
+    titles = [axes.get_title() for axes in figure.axes[-6:]]
+    assert titles == ["3.00", "2.00", "1.00", "0.75 invalid", "0.50", "0.25"]
+    rows = [axes.texts[0].get_text() for axes in figure.axes if axes.texts]
+    assert rows == ["data", "prior", "sqdf"]

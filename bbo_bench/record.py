@@ -1,7 +1,8 @@
 """A run's folder. A round is the transaction: it is committed whole or not at all.
 
 Files are written aside and renamed, the state last. The state holds length and digest of the ledger and the metrics at
-its round, so that a kill between two files costs the round and nothing else, and damage is noticed.
+its round, so that a kill between two files costs the round and nothing else, and damage is noticed. Its own digest is
+the first line of its file, as torch does not notice a flipped bit.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -69,12 +71,14 @@ class Record:
 
     def __enter__(self) -> Self:
         """Lock the folder, and take up what has been committed."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.folder / ".lock")
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except Timeout:
             raise RecordError(f"{self.folder} is in use by another process; wait, or choose another name=") from None
+        except OSError as error:
+            raise RecordError(f"{self.folder} cannot be written ({error}); choose another results=") from error
         try:
             self._open()
         except BaseException:
@@ -89,14 +93,20 @@ class Record:
         self._lock.release()
 
     def commit(self, entry: Round, state: State, provenance: Mapping[str, Any], *, last: bool) -> None:
-        """Add a round; when it is the `last`, the run is complete and its state is removed."""
+        """Add a round; when it is the `last`, the run is complete and its state is removed.
+
+        Raises:
+            OSError: If a file cannot be written; the rounds before stay, and the run can be resumed.
+            RecordError: If the round's metrics have other columns than those before.
+        """
+        for name, rows in zip(LOGS, (entry.ledger, [entry.metrics]), strict=True):
+            self._logs[name] += _csv(rows, self._logs[name], self.folder / name)
         self.rounds += 1
         seconds = [*self.provenance.get("seconds", []), dict(entry.seconds)]
         self.provenance = {**provenance, "seconds": seconds, "complete": last}
         self._designs |= entry.designs
-        for name, rows in zip(LOGS, (entry.ledger, [entry.metrics]), strict=True):
-            self._logs[name] += _csv(rows, header=not self._logs[name])
-            _write(self.folder / name, self._logs[name].encode())
+        for name, text in self._logs.items():
+            _write(self.folder / name, text.encode())
         _write(self.folder / "designs.npz", _npz(self._designs))
         if last:
             self.provenance["files"] = {name: _digest(self.folder / name) for name in (*LOGS, "designs.npz")}
@@ -105,7 +115,8 @@ class Record:
             whole = {"round": self.rounds, "logs": marks, "provenance": self.provenance, "optimizer": state}
             buffer = io.BytesIO()
             torch.save(whole, buffer)
-            _write(self.folder / "state.pt", buffer.getvalue())
+            content = buffer.getvalue()
+            _write(self.folder / "state.pt", _sha256(content).encode() + b"\n" + content)
         _write(self.folder / "provenance.json", json.dumps(self.provenance, indent=1).encode())
         if last:
             (self.folder / "state.pt").unlink(missing_ok=True)
@@ -126,10 +137,9 @@ class Record:
         (self.folder / "error.txt").unlink(missing_ok=True)
         provenance = self.folder / "provenance.json"
         if provenance.exists():
-            self.provenance = _load(provenance, lambda path: json.loads(path.read_text()))
-            self.complete = self.provenance["complete"]
+            self.provenance, self.complete, files = _load(provenance, _read_provenance)
         if self.complete:
-            check_files(self.folder, self.provenance["files"])
+            check_files(self.folder, files)
             (self.folder / "state.pt").unlink(missing_ok=True)
         elif (self.folder / "state.pt").exists():
             self._resume()
@@ -141,7 +151,7 @@ class Record:
         if not path.exists():
             _write(path, yaml.safe_dump(dict(self.config), sort_keys=False).encode())
             return
-        before, now = _flat(_load(path, lambda file: yaml.safe_load(file.read_text()))), _flat(self.config)
+        before, now = _load(path, lambda file: _flat(yaml.safe_load(file.read_text()))), _flat(self.config)
         changed = [
             f"{key}: {before.get(key, 'absent')} there, {now.get(key, 'absent')} now"
             for key in sorted(before.keys() | now.keys())
@@ -154,7 +164,7 @@ class Record:
             )
 
     def _resume(self) -> None:
-        whole = _load(self.folder / "state.pt", lambda path: torch.load(path, map_location="cpu", weights_only=True))
+        whole = _load(self.folder / "state.pt", _read_state)
         for name, (length, digest) in whole["logs"].items():
             text = _load(self.folder / name, lambda path: path.read_text())[:length]
             if _sha256(text.encode()) != digest:
@@ -182,9 +192,24 @@ def _write(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        why = f"{error.strerror}; the rounds committed before are safe, and the same command goes on from there"
+        raise OSError(error.errno, why, str(path)) from error
+
+
+def _read_provenance(path: Path) -> tuple[dict[str, Any], bool, dict[str, str]]:
+    facts = json.loads(path.read_text())
+    return facts, facts["complete"], facts["files"] if facts["complete"] else {}
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    digest, _, content = path.read_bytes().partition(b"\n")
+    if _sha256(content).encode() != digest:
+        raise ValueError("its digest differs")
+    whole: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    return whole
 
 
 def _load(path: Path, read: Any) -> Any:
@@ -194,8 +219,15 @@ def _load(path: Path, read: Any) -> Any:
         raise RecordError(f"{path} cannot be read ({type(error).__name__}: {error}); {DAMAGED}") from error
 
 
-def _csv(rows: Rows, header: bool) -> str:
-    lines = [",".join(rows[0])] if header else []
+def _csv(rows: Rows, before: str, path: Path) -> str:
+    """The lines that `rows` add to what was `before`."""
+    header = ",".join(rows[0])
+    if before and header != (expected := before.partition("\n")[0]):
+        raise RecordError(
+            f"{path} has the columns {expected}, but this round gave {header}; "
+            "an optimizer's diagnostics must have the same keys after every round"
+        )
+    lines = [] if before else [header]
     lines += [",".join(_cell(value) for value in row.values()) for row in rows]
     return "\n".join(lines) + "\n"
 

@@ -113,7 +113,8 @@ class _Loop:
         bar.update(n)
         with _phase("tell", seconds, bar):
             self._reseed("tell", i)
-            self.optimizer.tell(x, scores.observed.to(self.device, x.dtype))
+            dtype = torch.promote_types(x.dtype, torch.float32)
+            self.optimizer.tell(x.clone(), scores.observed.to(self.device, dtype, copy=True))
         x = x.cpu()
         self.queried = torch.cat([self.queried, x]) if i else x
         self.true = torch.cat([self.true, scores.true]) if i else scores.true
@@ -138,8 +139,16 @@ class _Loop:
     def _recommend(self, i: int) -> tuple[Tensor, Tensor | None]:
         self._reseed("recommend", i)
         x = self._checked(self.optimizer.recommend(self.evaluator.size), self.evaluator.size, "recommend")
-        predicted = self.optimizer.predict(x)
-        return x.cpu(), None if predicted is None else predicted.detach().cpu()
+        return x.cpu(), self._predict(x)
+
+    def _predict(self, x: Tensor) -> Tensor | None:
+        y = self.optimizer.predict(x.clone())
+        if y is None:
+            return None
+        if y.shape != x.shape[:1] or not y.isfinite().all():
+            got = f"{tuple(y.shape)}, {int(y.isfinite().sum())} of them finite"
+            raise OptimizerError(f"{type(self.optimizer).__name__}.predict must give {len(x)} finite scores, got {got}")
+        return y.detach().cpu()
 
     def _checked(self, x: Tensor, n: int, call: str) -> Tensor:
         try:

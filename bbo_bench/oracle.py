@@ -52,7 +52,7 @@ class Oracle:
 
         Raises:
             BudgetExceeded: If fewer than `n` designs are left.
-            TaskError: If the task gives scores of a wrong shape, or one that is NaN or +inf.
+            TaskError: If the task raises, or gives scores of a wrong shape, or one that is NaN or +inf.
             ValueError: If a design is not of the domain.
         """
         left = self.budget - self.spent
@@ -61,18 +61,23 @@ class Oracle:
         self.spent += len(x)
         x = x.detach().cpu().clone()
         self._task.domain.check(x)
-        true = true_scores(self._task, x)
+        true, valid = true_scores(self._task, x), validity(self._task, x)
         noise = torch.randn(len(x), generator=rng, dtype=true.dtype)
-        return Scores(finite(self._task, true) + self._task.noise_std * noise, true, self._task.valid(x))
+        return Scores(finite(self._task, true) + self._task.noise_std * noise, true, valid)
 
 
 def true_scores(task: Task, x: Tensor) -> Tensor:
     """Noise-free scores of `n x shape` designs on the host, an `n`-dim double tensor.
 
     Raises:
-        TaskError: If they have a wrong shape, or one of them is NaN or +inf.
+        TaskError: If the task raises, or they have a wrong shape, or one of them is NaN or +inf.
     """
-    y = task.evaluate(x).double()
+    try:
+        y = task.evaluate(x).double()
+    except Exception as error:
+        name, first = type(task).__name__, x[0].tolist()
+        what = f"{type(error).__name__} ({error}) on {len(x)} designs, the first of them {first}"
+        raise TaskError(f"{name}.evaluate raised {what}") from error
     if y.shape != x.shape[:1]:
         raise TaskError(f"{type(task).__name__}.evaluate must give {len(x)} scores, got a tensor of {tuple(y.shape)}")
     broken = y.isnan() | (y == torch.inf)
@@ -80,6 +85,19 @@ def true_scores(task: Task, x: Tensor) -> Tensor:
         i = int(broken.nonzero()[0])
         raise TaskError(f"{type(task).__name__}.evaluate gave {float(y[i])} for design {i}: {x[i].tolist()}")
     return y
+
+
+def validity(task: Task, x: Tensor) -> Tensor:
+    """Which of `n x shape` designs on the host are legal, an `n`-dim bool tensor.
+
+    Raises:
+        TaskError: If they have a wrong shape or type.
+    """
+    valid = task.valid(x)
+    if valid.shape != x.shape[:1] or valid.dtype != torch.bool:
+        name = type(task).__name__
+        raise TaskError(f"{name}.valid must give {len(x)} bools, got {valid.dtype} of {tuple(valid.shape)}")
+    return valid
 
 
 def finite(task: Task, y: Tensor) -> Tensor:

@@ -1,10 +1,7 @@
-"""Conformance suites for plugins: subclass one, give a name, and run pytest.
+"""Conformance suites for plugins.
 
-    from bbo_bench.testing import OptimizerSuite, TaskSuite
-
-    class TestMine(OptimizerSuite):
-        name = "mine"
-        overrides = {"updates": 5}  # settings that make a costly method quick; optional
+Subclass one in a test module, as `class TestMine(OptimizerSuite)`, and say `name = "mine"`. `overrides` changes
+settings, for instance to fewer updates of a costly method; CONTRIBUTING.md has an example.
 """
 
 from __future__ import annotations

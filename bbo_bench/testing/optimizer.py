@@ -119,7 +119,7 @@ class OptimizerSuite:
     def test_recommends_distinct_designs(self) -> None:
         """Of a continuous domain, as many distinct designs are recommended as have been queried."""
         x = self.told().optimizer.recommend(self.rounds[0] // 2)
-        distinct = len(x.unique(dim=0))
+        distinct = len(torch.unique(x, dim=0))
         assert distinct == len(x) or not x.is_floating_point(), f"{len(x)} designs recommended, {distinct} distinct"
 
     def test_leaves_what_it_is_told(self) -> None:

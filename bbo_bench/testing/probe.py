@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from hydra.utils import instantiate
@@ -51,7 +51,7 @@ class Probe(Task):
 
     def evaluate(self, x: Tensor) -> Tensor:
         """See `Task.evaluate`."""
-        return -(x - 1).square().sum(1)
+        return -torch.sum((x - 1) ** 2, dim=1)
 
     def valid(self, x: Tensor) -> Tensor:
         """Whether a design lies within four standard deviations of the prior."""
@@ -94,9 +94,8 @@ def made(kind: Kind, name: str, overrides: Mapping[str, Any] | None = None) -> A
         PluginError: If there is no such plugin, it cannot be imported, or its constructor does not take the settings.
     """
     choice = find(kind, name)
-    settings = OmegaConf.to_container(OmegaConf.merge(choice.settings, dict(overrides or {})))
-    assert isinstance(settings, dict)
-    settings = {str(key): value for key, value in settings.items()}
+    merged = OmegaConf.merge(choice.settings, dict(overrides or {}))
+    settings = cast(dict[str, Any], OmegaConf.to_container(merged))
     check(choice, settings)
     return instantiate(settings, _convert_="all", _partial_=kind == "optimizer")
 
@@ -138,5 +137,3 @@ def play_plugin(folder: Path, name: str, overrides: Mapping[str, Any], rounds: S
 def contents(folder: Path) -> dict[str, bytes]:
     """The content of a run's `FILES`."""
     return {name: (folder / name).read_bytes() for name in FILES}
-
-

@@ -25,7 +25,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bbo_bench.plan import ConfigError, Plan, reason, shown
-from bbo_bench.plugins import KINDS, Choice, Kind, PluginError, choices, suggestion
+from bbo_bench.plugins import KINDS, Choice, Kind, choices, suggestion
 
 Known = dict[Kind, dict[str, Choice]]
 
@@ -75,8 +75,6 @@ def launch(arguments: Sequence[str]) -> None:
         if traceback:
             raise
         raise ConfigError(_explained(error)) from error
-    except OSError as error:
-        raise ConfigError(f"the folder results= cannot be written: {error}") from error
 
 
 def job(config: DictConfig) -> None:
@@ -112,10 +110,9 @@ class Sweep(Callback):
             known = _known()
             self.plans = [_plan(each, each.hydra, known) for each in _expanded(config)]
             self._check_folders()
-        except (HydraException, OmegaConfBaseException) as error:
+            Path(config.hydra.sweep.dir).mkdir(parents=True)
+        except Exception as error:
             raise SystemExit(f"error: {_explained(error)}") from error
-        except (ConfigError, PluginError) as error:
-            raise SystemExit(f"error: {error}") from error
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print a line per failed run, with its reason, and make the command exit non-zero."""
@@ -165,8 +162,11 @@ def _outcome(plan: Plan, note: Path) -> str | None:
     if note.exists():
         return note.read_text()
     provenance = plan.folder / "provenance.json"
-    if provenance.exists() and json.loads(provenance.read_text())["complete"]:
-        return None
+    try:
+        if provenance.exists() and json.loads(provenance.read_text())["complete"]:
+            return None
+    except (OSError, ValueError) as error:
+        return f"{provenance} cannot be read: {error}"
     return "it ended before it was complete, without a word; the same command resumes it"
 
 
@@ -179,7 +179,9 @@ def _tidy(folder: Path) -> None:
 
 
 def _explained(error: Exception) -> str:
-    """Hydra's message, with the closest names where something is unknown."""
+    """The message of an error; Hydra's in short, with the closest names where something is unknown."""
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return reason(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")

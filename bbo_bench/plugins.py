@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +19,7 @@ Kind = Literal["task", "optimizer"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 VARIABLE = "BBO_BENCH_PLUGINS"
 """Environment variable: folders that hold `tasks/` or `optimizers/`, separated as in `$PATH`."""
-METADATA = ("summary", "requires", "extra")
+METADATA = ("summary", "requires", "extra", "quick")
 """Keys of a choice's YAML that describe it; its constructor does not see them."""
 
 
@@ -39,6 +39,7 @@ class Choice:
         summary: One line.
         requires: Modules that must be importable.
         extra: The extra of this distribution that installs them.
+        quick: Settings that differ when the conformance suite tries it, for a costly method.
     """
 
     kind: Kind
@@ -48,6 +49,7 @@ class Choice:
     summary: str = ""
     requires: tuple[str, ...] = ()
     extra: str | None = None
+    quick: dict[str, Any] = field(default_factory=dict)
 
     @property
     def missing(self) -> list[str]:
@@ -156,6 +158,7 @@ def _choice(kind: Kind, name: str, files: dict[str, Path], nodes: dict[str, dict
         summary=str(merged.get("summary", "")),
         requires=tuple(merged.get("requires", ())),
         extra=merged.get("extra"),
+        quick=merged.get("quick", {}),
     )
 
 

@@ -1,7 +1,7 @@
 """Conformance suites for plugins.
 
-Subclass one in a test module, as `class TestMine(OptimizerSuite)`, and say `name = "mine"`. `overrides` changes
-settings, for instance to fewer updates of a costly method; CONTRIBUTING.md has an example.
+Subclass one in a test module, as `class TestMine(OptimizerSuite)`, and say `name = "mine"`. A costly method names
+cheaper settings for the suite under `quick` in its YAML; CONTRIBUTING.md has an example.
 """
 
 from __future__ import annotations

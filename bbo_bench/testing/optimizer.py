@@ -51,7 +51,7 @@ class OptimizerSuite:
 
     Attributes:
         name: The plugin.
-        overrides: Settings that differ from its YAML, for instance fewer updates of a costly method.
+        overrides: Settings that differ from its YAML, beside those under `quick` there.
         task: A task for an optimizer that the `Probe`, a box with a diffusion prior, does not suit.
         rounds: Queries per round of the runs that are compared.
     """

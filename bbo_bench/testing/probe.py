@@ -51,11 +51,11 @@ class Probe(Task):
 
     def evaluate(self, x: Tensor) -> Tensor:
         """See `Task.evaluate`."""
-        return -torch.sum((x - 1) ** 2, dim=1)
+        return -(x - 1).square().sum(1)
 
     def valid(self, x: Tensor) -> Tensor:
         """Whether a design lies within four standard deviations of the prior."""
-        return x.norm(dim=1) < 4
+        return x.square().sum(1) < 16
 
     def features(self, x: Tensor) -> Tensor:
         """The designs themselves."""
@@ -88,13 +88,13 @@ class Fragile(Record):
 
 
 def made(kind: Kind, name: str, overrides: Mapping[str, Any] | None = None) -> Any:
-    """A plugin's task, or what builds its optimizer, with some settings changed; they are checked first.
+    """A plugin's task, or what builds its optimizer, with its `quick` settings, after they have been checked.
 
     Raises:
         PluginError: If there is no such plugin, it cannot be imported, or its constructor does not take the settings.
     """
     choice = find(kind, name)
-    merged = OmegaConf.merge(choice.settings, dict(overrides or {}))
+    merged = OmegaConf.merge(choice.settings, choice.quick, dict(overrides or {}))
     settings = cast(dict[str, Any], OmegaConf.to_container(merged))
     check(choice, settings)
     return instantiate(settings, _convert_="all", _partial_=kind == "optimizer")

@@ -25,7 +25,7 @@ class TaskSuite:
 
     Attributes:
         name: The plugin.
-        overrides: Settings that differ from its YAML.
+        overrides: Settings that differ from its YAML, beside those under `quick` there.
         samples: Designs that are scored in a test.
         validity: Least fraction of the reference that must be valid.
         tolerance: Of `decode(encode(x))`, in standard deviations of the reference; infinite for a lossy codec.

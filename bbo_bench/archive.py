@@ -1,0 +1,88 @@
+"""What optimizers of the raw design space share: an archive of all queried designs, and the unit cube of a box."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from bbo_bench.core import Optimizer, Problem, State
+from bbo_bench.domains import Box
+
+
+class ArchiveOptimizer(Optimizer):
+    """Keeps every told design and ships the best of them. Its state is these data alone.
+
+    A subclass adds `ask`, and `update` where it has something to learn: `update` must follow from the archive, as
+    `load_state_dict` calls it once more.
+
+    Args:
+        problem: What may be known; its domain must be a `Box`.
+        rng: Source of all randomness.
+
+    Raises:
+        TypeError: If the domain is not a `Box`.
+    """
+
+    def __init__(self, problem: Problem, rng: Generator) -> None:
+        super().__init__(problem, rng)
+        if not isinstance(problem.domain, Box):
+            raise TypeError(
+                f"{type(self).__name__} searches a Box, got the domain {type(problem.domain).__name__}; "
+                "choose an optimizer for this domain"
+            )
+        self.domain = problem.domain
+        self.rounds: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def x(self) -> Tensor:
+        """`n x shape` designs told so far, oldest first."""
+        return torch.cat([x for x, _ in self.rounds])
+
+    @property
+    def y(self) -> Tensor:
+        """`n` noisy scores of these designs."""
+        return torch.cat([y for _, y in self.rounds])
+
+    def tell(self, x: Tensor, y: Tensor) -> None:
+        """See `Optimizer.tell`."""
+        self.rounds.append((x.clone(), y.clone()))
+        self.update()
+
+    def update(self) -> None:
+        """Learn from the archive, after it has grown or has been loaded; nothing by default."""
+
+    def recommend(self, n: int) -> Tensor:
+        """The `n` distinct queried designs of the highest scores, best first.
+
+        A design that was queried again has the mean of its scores. The list is repeated where it is shorter than `n`.
+        """
+        x, index = torch.unique(self.x, dim=0, return_inverse=True)
+        y = self.y.new_zeros(len(x)).scatter_reduce(0, index, self.y, "mean", include_self=False)
+        order = y.argsort(descending=True, stable=True)
+        best: Tensor = x[order.repeat(-(-n // len(order)))[:n]]
+        return best
+
+    def to_unit(self, x: Tensor) -> Tensor:
+        """`n x d` points of the unit cube, in double precision, of `n x shape` designs."""
+        u = self.domain.normalize(x).flatten(1)
+        return (u.cpu() if u.device.type == "mps" else u).double()
+
+    def to_designs(self, u: Tensor) -> Tensor:
+        """`n x shape` designs of `n x d` points of the unit cube; points outside are moved to its border."""
+        lower = self.domain.lower
+        return self.domain.unnormalize(u.to(lower).reshape(len(u), *self.domain.shape))
+
+    def state_dict(self) -> State:
+        """See `Optimizer.state_dict`."""
+        return {"rounds": [[x, y] for x, y in self.rounds]}
+
+    def load_state_dict(self, state: State) -> None:
+        """See `Optimizer.load_state_dict`."""
+        device = self.domain.lower.device
+        self.rounds = [(x.to(device), y.to(device)) for x, y in state["rounds"]]
+        if self.rounds:
+            self.update()
+
+    def diagnostics(self) -> dict[str, float]:
+        """`best_observed`: the highest noisy score so far."""
+        return {"best_observed": float(self.y.max())}

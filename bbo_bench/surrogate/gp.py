@@ -1,0 +1,91 @@
+"""Bayesian optimization with an exact Gaussian process, by BoTorch and GPyTorch: what its variants share."""
+
+from __future__ import annotations
+
+import torch
+from botorch.models import SingleTaskGP
+from botorch.models.transforms import Standardize
+from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
+from botorch.optim.fit import fit_gpytorch_mll_scipy
+from gpytorch.mlls import ExactMarginalLogLikelihood
+from torch import Generator, Tensor
+
+from bbo_bench.archive import ArchiveOptimizer
+from bbo_bench.core import Problem
+from bbo_bench.whitening import Whitening
+
+UNIT = 5.0
+"""Standard deviations in a unit of length: a Gaussian sample then about fills a unit cube, as kernel priors expect."""
+
+
+def fit_gp(v: Tensor, y: Tensor, steps: int) -> SingleTaskGP:
+    """A Gaussian process of `n` noisy scores at `n x d` points, fitted by at most `steps` iterations of L-BFGS-B.
+
+    Matérn-5/2 with a lengthscale per coordinate under BoTorch's dimension-scaled priors (Hvarfner et al. 2024), a
+    learned noise level, standardized scores. It draws no random number.
+    """
+    kernel = get_covar_module_with_dim_scaled_prior(v.shape[1], use_rbf_kernel=False)
+    model = SingleTaskGP(v, y[:, None].to(v), covar_module=kernel.to(v), outcome_transform=Standardize(1))
+    mll = ExactMarginalLogLikelihood(model.likelihood, model)
+    fit_gpytorch_mll_scipy(mll.train(), options={"maxiter": steps})
+    mll.eval()
+    return model
+
+
+class GPOptimizer(ArchiveOptimizer):
+    """Fits a Gaussian process to the archive after every round, in coordinates whitened by round 0.
+
+    A subclass adds `propose`.
+
+    Args:
+        problem: What may be known.
+        rng: Source of all randomness.
+        whiten: Search along the principal axes of round 0, not those of the box.
+        max_points: Designs the process is fitted to: those closest to the best one.
+        fit_steps: Most iterations of a fit.
+    """
+
+    def __init__(self, problem: Problem, rng: Generator, *, whiten: bool, max_points: int, fit_steps: int) -> None:
+        super().__init__(problem, rng)
+        self.whiten, self.max_points, self.fit_steps = whiten, max_points, fit_steps
+
+    def propose(self, n: int) -> Tensor:
+        """`n x d` points in the whitened coordinates to query next; those outside the box are moved to its border."""
+        raise NotImplementedError
+
+    def ask(self, n: int) -> Tensor:
+        """See `Optimizer.ask`."""
+        return self.to_designs(self.axes.inverse(self.propose(n)))
+
+    def update(self) -> None:
+        """Fit the process to the designs closest to the best one."""
+        start = self.to_unit(self.rounds[0][0])
+        self.axes = Whitening(start, UNIT) if self.whiten else Whitening.identity(start)
+        v, y = self.axes(self.to_unit(self.x)), self.y
+        near = (v - v[y.argmax()]).norm(dim=1).argsort(stable=True)[: self.max_points].sort().values
+        self.v, self.y_std = v[near], float(y[near.to(y.device)].std())
+        self.gp = fit_gp(self.v, y[near.to(y.device)], self.fit_steps)
+
+    @torch.no_grad()
+    def mean(self, v: Tensor) -> Tensor:
+        """Posterior means at `n x d` points, an `n`-dim tensor in the score's units."""
+        mean: Tensor = self.gp.posterior(v).mean
+        return mean.squeeze(-1)
+
+    def within(self, v: Tensor) -> Tensor:
+        """`n x d` points, those outside the box moved to its border."""
+        return self.axes(self.axes.inverse(v).clamp(0, 1))
+
+    def lengthscale(self) -> Tensor:
+        """The `d` lengthscales of the kernel."""
+        lengthscale: Tensor = self.gp.covar_module.lengthscale
+        return lengthscale.detach().squeeze(0)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """See `Optimizer.predict`."""
+        return self.mean(self.axes(self.to_unit(x))).to(x)
+
+    def diagnostics(self) -> dict[str, float]:
+        """Adds `noise_std` in the score's units and `lengthscale`, the median over coordinates."""
+        noise_std = float(self.gp.likelihood.noise) ** 0.5 * self.y_std
+        return super().diagnostics() | {"noise_std": noise_std, "lengthscale": float(self.lengthscale().median())}

@@ -1,0 +1,117 @@
+"""TuRBO-1 (Eriksson et al. 2019): Thompson sampling in one trust region, from BoTorch's parts."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from botorch.generation.sampling import MaxPosteriorSampling
+from botorch.utils.sampling import draw_sobol_samples
+from torch import Generator, Tensor
+
+from bbo_bench.core import Problem
+from bbo_bench.seeding import seeded
+from bbo_bench.surrogate.gp import GPOptimizer
+
+__all__ = ["Turbo"]
+
+
+class Turbo(GPOptimizer):
+    """Draws functions from the posterior and asks for their maximizers within a box around the best design.
+
+    The box has the sides L·λ_i/(∏λ_j)^(1/d) with the kernel's lengthscales λ. L doubles after `successes` improving
+    rounds in a row, and halves after ⌈max(4, d)/n⌉ rounds of n designs without improvement. Below `length_min` the
+    search starts again from samples of the prior. All of it follows from the told scores.
+
+    Args:
+        problem: What may be known.
+        rng: Source of all randomness.
+        length: Initial L, in units of 5 standard deviations of round 0 (of the unit cube without `whiten`).
+        length_min: L at which the search starts again.
+        length_max: Largest L.
+        successes: Improving rounds in a row that double L.
+        chunk: Draws that share one set of candidates.
+        whiten: See `GPOptimizer`.
+        max_points: See `GPOptimizer`.
+        fit_steps: See `GPOptimizer`.
+    """
+
+    first: int
+    best: float
+    length: float
+    run: int
+
+    def __init__(
+        self,
+        problem: Problem,
+        rng: Generator,
+        *,
+        length: float,
+        length_min: float,
+        length_max: float,
+        successes: int,
+        chunk: int,
+        whiten: bool,
+        max_points: int,
+        fit_steps: int,
+    ) -> None:
+        super().__init__(problem, rng, whiten=whiten, max_points=max_points, fit_steps=fit_steps)
+        self.length_init, self.length_min, self.length_max = length, length_min, length_max
+        self.successes, self.chunk = successes, chunk
+        self._restart(0)
+
+    def ask(self, n: int) -> Tensor:
+        """See `Optimizer.ask`; samples of the prior where the search starts again."""
+        if self.first == len(self.rounds):
+            return self.problem.prior.decode(self.problem.prior.sample(n, self.rng))
+        return super().ask(n)
+
+    def propose(self, n: int) -> Tensor:
+        """Maximizers of `n` posterior draws, each over the candidates of its chunk."""
+        own = self.axes(self.to_unit(torch.cat([x for x, _ in self.rounds[self.first :]])))
+        center = own[self.mean(own).argmax()]
+        sampler = MaxPosteriorSampling(self.gp, replacement=False)
+        sizes = [min(self.chunk, n - done) for done in range(0, n, self.chunk)]
+        with seeded(self.rng), torch.no_grad():
+            return torch.cat([sampler(self._candidates(center), size) for size in sizes])
+
+    def _candidates(self, center: Tensor) -> Tensor:
+        """`min(100 d, 5000) x d` Sobol points of the trust region, about 20 coordinates of each off its center."""
+        d = len(center)
+        n = max(self.chunk, min(100 * d, 5000))
+        weight = self.lengthscale().log()
+        side = self.length * (weight - weight.mean()).exp()
+        sobol = draw_sobol_samples(torch.stack([center - side / 2, center + side / 2]), n, q=1).squeeze(1)
+        moved = torch.rand(n, d) < min(20 / d, 1)
+        moved[torch.arange(n), torch.randint(d, (n,))] = True
+        return self.within(torch.where(moved.to(center.device), sobol, center))
+
+    def update(self) -> None:
+        """Fit the process, and derive the trust region from the scores of all rounds."""
+        super().update()
+        self._restart(0)
+        for i, (x, y) in enumerate(self.rounds):
+            top = float(y.max())
+            if i > self.first:
+                self._resize(top > self.best + 1e-3 * abs(self.best), math.ceil(max(4, x[0].numel()) / len(x)))
+            self.best = max(self.best, top)
+            if self.length < self.length_min:
+                self._restart(i + 1)
+
+    def _restart(self, first: int) -> None:
+        """A new trust region, whose own designs start in round `first`."""
+        self.first = first
+        self.best = -math.inf
+        self.length = self.length_init
+        self.run = 0  # improving rounds in a row, or failed ones, counted negative
+
+    def _resize(self, success: bool, failures: int) -> None:
+        """Count a round, and double or halve L where the counter is full."""
+        self.run = max(self.run, 0) + 1 if success else min(self.run, 0) - 1
+        if self.run in (self.successes, -failures):
+            self.length = min(2 * self.length, self.length_max) if success else self.length / 2
+            self.run = 0
+
+    def diagnostics(self) -> dict[str, float]:
+        """Adds `length`, the L of the trust region."""
+        return super().diagnostics() | {"length": self.length}

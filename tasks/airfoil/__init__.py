@@ -7,7 +7,7 @@ import shutil
 import warnings
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -29,6 +29,17 @@ STATIONS = cosine_stations(21)[1:]
 """Where the surfaces are compared, from the nose to the trailing edge; all sections start at the origin."""
 
 
+class Limits(NamedTuple):
+    """What the data says of a valid section."""
+
+    thinnest: float
+    """Least maximum thickness, in chords."""
+    thickest: float
+    """Greatest maximum thickness, in chords."""
+    confidence: float
+    """5th percentile of NeuralFoil's analysis confidence."""
+
+
 class Airfoil(DiffusionTask):
     """Lift over drag of an airfoil section, divided by 100.
 
@@ -39,7 +50,7 @@ class Airfoil(DiffusionTask):
         model_size: NeuralFoil's network, from `xxsmall` to `xxxlarge`.
         y_prior: Mean true score of 10,000 samples of the prior.
         best_known: Best true score of a valid design known.
-        infeasible_score: What a design counts as for which NeuralFoil gives no finite number.
+        infeasible_score: Never needed: NeuralFoil gives a finite number all over the domain.
     """
 
     def __init__(
@@ -78,16 +89,26 @@ class Airfoil(DiffusionTask):
 
     def evaluate(self, x: Tensor) -> Tensor:
         """See `Task.evaluate`; every section gets NeuralFoil's number, however little confidence it has in it."""
-        y = self._flow(x).lift_to_drag / 100
-        return torch.where(y.isfinite(), y, -math.inf)
+        return self.flow(x).lift_to_drag / 100
 
     def valid(self, x: Tensor) -> Tensor:
         """Whether the surfaces do not cross, the thickness is one of the data's, and NeuralFoil is confident."""
         section = thickness(x)
         deepest = section.amax(1)
-        thinnest, thickest, doubtful = self._limits
-        sound = (section > 0).all(1) & (deepest >= thinnest) & (deepest <= thickest)
-        return sound & (self._flow(x).confidence >= doubtful)
+        limits = self.limits
+        sound = (section > 0).all(1) & (deepest >= limits.thinnest) & (deepest <= limits.thickest)
+        return sound & (self.flow(x).confidence >= limits.confidence)
+
+    def flow(self, x: Tensor) -> Flow:
+        """NeuralFoil's view of `n x 18` designs in the conditions of this task."""
+        return neuralfoil(x, self.alpha, self.reynolds, self.model_size)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """What a valid design must keep to."""
+        deepest = thickness(self._designs).amax(1)
+        confidence = self.flow(self._designs).confidence
+        return Limits(float(deepest.min()), float(deepest.max()), float(confidence.quantile(0.05)))
 
     def features(self, x: Tensor) -> Tensor:
         """`n x 40` ordinates of the lower and the upper surface at fixed stations, in chords."""
@@ -120,13 +141,3 @@ class Airfoil(DiffusionTask):
         axes.fill(chordwise, height, facecolor="0.85", edgecolor="0.2", linewidth=0.8)
         axes.set_aspect("equal")
         axes.set_axis_off()
-
-    def _flow(self, x: Tensor) -> Flow:
-        return neuralfoil(x, self.alpha, self.reynolds, self.model_size)
-
-    @cached_property
-    def _limits(self) -> tuple[float, float, float]:
-        """Least and greatest thickness of the data, and the 5th percentile of NeuralFoil's confidence in it."""
-        deepest = thickness(self._designs).amax(1)
-        confidence = self._flow(self._designs).confidence
-        return float(deepest.min()), float(deepest.max()), float(confidence.quantile(0.05))

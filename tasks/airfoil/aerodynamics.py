@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,6 +40,5 @@ def neuralfoil(x: Tensor, alpha: float, reynolds: float, model_size: str) -> Flo
         "leading_edge_weight": design[-2],
         "TE_thickness": design[-1],
     }
-    with np.errstate(over="ignore"):  # in boundary-layer outputs that are not used here
-        flow = get_aero_from_kulfan_parameters(section, alpha=alpha, Re=reynolds, model_size=model_size)
+    flow = get_aero_from_kulfan_parameters(section, alpha=alpha, Re=reynolds, model_size=model_size)
     return Flow(torch.as_tensor(flow["CL"] / flow["CD"]), torch.as_tensor(flow["analysis_confidence"]))

@@ -73,7 +73,7 @@ def find_runs(folders: Sequence[Path]) -> Runs:
     """All runs in or below `folders`, sorted by task, optimizer and seed.
 
     Raises:
-        ReportError: If no run is complete, two have the same task, optimizer and seed, or budgets differ on a task.
+        ReportError: If no run is complete, two of the same task, optimizer and seed differ, or two budgets of a task do.
     """
     paths = sorted({file.parent.resolve() for folder in folders for file in Path(folder).rglob("config.yaml")})
     where = ", ".join(map(shown, folders))
@@ -88,8 +88,8 @@ def find_runs(folders: Sequence[Path]) -> Runs:
     if not complete:
         reasons = "\n".join(f"  {shown(path)}: {reason}" for path, reason in left_out.items())
         raise ReportError(f"no complete run in {where}; run them again to resume them:\n{reasons}")
-    complete = _labelled(complete)
-    _check(complete)
+    _check_budgets(complete)
+    complete = _distinct(_labelled(complete), left_out)
     return Runs(sorted(complete, key=lambda run: (run.task, run.optimizer, run.seed)), left_out)
 
 
@@ -139,15 +139,24 @@ def _labelled(runs: list[Run]) -> list[Run]:
     ]
 
 
-def _check(runs: list[Run]) -> None:
+def _distinct(runs: list[Run], left_out: dict[Path, str]) -> list[Run]:
+    """Without the copies of a run that several experiments share."""
     seen: dict[tuple[str, str, int], Run] = {}
+    for run in runs:
+        other = seen.setdefault((run.task, run.optimizer, run.seed), run)
+        if not other.metrics.equals(run.metrics):
+            raise ReportError(
+                f"{shown(other.folder)} and {shown(run.folder)} are both {run.task}, {run.optimizer}, seed {run.seed}, "
+                "and differ; report their experiments separately"
+            )
+        if other is not run:
+            left_out[run.folder] = f"the same run as {shown(other.folder)}"
+    return list(seen.values())
+
+
+def _check_budgets(runs: list[Run]) -> None:
     budgets: dict[str, Run] = {}
     for run in runs:
-        if (other := seen.setdefault((run.task, run.optimizer, run.seed), run)) is not run:
-            raise ReportError(
-                f"{shown(other.folder)} and {shown(run.folder)} are both {run.task}, {run.optimizer}, seed {run.seed}; "
-                "report their experiments separately"
-            )
         if (other := budgets.setdefault(run.task, run)).budget != run.budget:
             raise ReportError(
                 f"{shown(other.folder)} has the budget {other.budget}, {shown(run.folder)} has {run.budget}; "

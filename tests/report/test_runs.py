@@ -63,10 +63,18 @@ def test_one_name_with_two_settings_is_told_apart_by_the_experiment(make: Make, 
     assert labels == [("ddpo", 0), ("ddpo", 1), ("sqdf (strong)", 0), ("sqdf (weak)", 0)]
 
 
-def test_the_same_run_twice_is_refused(make: Make, results: Path) -> None:
+def test_a_run_that_two_experiments_share_counts_once(make: Make, results: Path) -> None:
+    first, second = (make("sqdf", 0, SCORES, experiment=name) for name in ("a", "b"))
+    runs = find_runs([results])
+    assert [run.folder for run in runs.complete] == [first]
+    assert list(runs.left_out) == [second]
+    assert runs.left_out[second].startswith("the same run as ")
+
+
+def test_two_outcomes_of_one_run_are_refused(make: Make, results: Path) -> None:
     make("sqdf", 0, SCORES, experiment="a")
-    make("sqdf", 0, SCORES, experiment="b")
-    with pytest.raises(ReportError, match="are both toy, sqdf, seed 0"):
+    make("sqdf", 0, {"reward_mean": 0.0}, experiment="b")
+    with pytest.raises(ReportError, match="are both toy, sqdf, seed 0, and differ"):
         find_runs([results])
 
 

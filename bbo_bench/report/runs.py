@@ -73,7 +73,7 @@ def find_runs(folders: Sequence[Path]) -> Runs:
     """All runs in or below `folders`, sorted by task, optimizer and seed.
 
     Raises:
-        ReportError: If no run is complete, two of the same task, optimizer and seed differ, or two budgets of a task do.
+        ReportError: If no run is complete, two outcomes of one run differ, or two budgets of one task do.
     """
     paths = sorted({file.parent.resolve() for folder in folders for file in Path(folder).rglob("config.yaml")})
     where = ", ".join(map(shown, folders))

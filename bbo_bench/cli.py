@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from bbo_bench import __version__
-from bbo_bench.plugins import KINDS, Choice, Kind, PluginError, choices, find, suggestion
+from bbo_bench.plugins import KINDS, Choice, Kind, PluginError, UsageError, choices, find, suggestion
 
 RUN_HELP = """\
 usage: bbo-bench run [-m] [+experiment=PRESET] [name=FOLDER] task=TASK optimizer=OPTIMIZER [SETTING=VALUE ...]
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; the same command takes it up where it stopped", file=sys.stderr)
         return 130
-    except PluginError as error:
+    except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
@@ -55,13 +55,8 @@ def run(arguments: Sequence[str]) -> int:
         print(RUN_HELP, end="")
         return 0 if arguments else 1
     from bbo_bench.launch import launch
-    from bbo_bench.plan import ConfigError
 
-    try:
-        launch(arguments)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    launch(arguments)
     return 0
 
 
@@ -72,8 +67,7 @@ def report(parsed: argparse.Namespace) -> int:
     try:
         page = write_report(parsed.folders, parsed.out)
     except ReportError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        raise UsageError(str(error)) from error
     print(f"{summary_text(page)}\nwritten: {page}")
     return 0
 
@@ -119,6 +113,7 @@ def train_prior(parsed: argparse.Namespace) -> int:
     """Make a task's prior anew."""
     from hydra.utils import instantiate
 
+    from bbo_bench.device import resolve
     from bbo_bench.diffusion.task import DiffusionTask
     from bbo_bench.diffusion.train import train_prior
     from bbo_bench.plan import check
@@ -128,7 +123,7 @@ def train_prior(parsed: argparse.Namespace) -> int:
     task = instantiate(choice.settings, _convert_="all")
     if not isinstance(task, DiffusionTask):
         raise PluginError(f"task {choice.name} has no diffusion prior to train; only a DiffusionTask has")
-    print(_indented(train_prior(task, parsed.out, parsed.device)["made"]), end="")
+    print(_indented(train_prior(task, parsed.out, resolve(parsed.device).type)["made"]), end="")
     return 0
 
 
@@ -176,6 +171,6 @@ def _parser() -> argparse.ArgumentParser:
     command = training.add_parser("train", help="train a task's prior by the recipe in its prior.yaml")
     command.add_argument("task", metavar="task=NAME")
     command.add_argument("--out", type=Path, help="where to write (default: the task's folder)")
-    command.add_argument("--device", default="cpu")
+    command.add_argument("--device", default="cpu", help="auto | cpu | cuda | mps (default: cpu)")
     command.set_defaults(command=train_prior)
     return parser

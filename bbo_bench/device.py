@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from threadpoolctl import threadpool_limits
 
-from bbo_bench.plugins import suggestion
+from bbo_bench.plugins import UsageError, suggestion
 
 
 def resolve(name: str) -> torch.device:
@@ -17,16 +17,16 @@ def resolve(name: str) -> torch.device:
     `mps` is never chosen unasked: the networks here are small, and the proxies of Bayesian optimization need doubles.
 
     Raises:
-        ValueError: If there is no such device on this machine.
+        UsageError: If there is no such device on this machine.
     """
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = "cuda" if present["cuda"] else "cpu"
     if name not in present:
-        raise ValueError(f"device={name} is unknown; {suggestion(name, ['auto', *present])}")
+        raise UsageError(f"device={name} is unknown; {suggestion(name, ['auto', *present])}")
     if not present[name]:
         here = ", ".join(filter(present.get, present))
-        raise ValueError(f"device={name} is not on this machine; use one of auto, {here}")
+        raise UsageError(f"device={name} is not on this machine; use one of auto, {here}")
     return torch.device(name)
 
 

@@ -15,14 +15,14 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from bbo_bench.plugins import KINDS, Choice, Kind, PluginError, suggestion
+from bbo_bench.plugins import KINDS, Choice, Kind, PluginError, UsageError, suggestion
 
 SUPPLIED = {"task": 0, "optimizer": 2}
 """How many leading arguments of a constructor the suite supplies: the problem and the generator."""
 
 
-class ConfigError(RuntimeError):
-    """A run's configuration is wrong; nothing has been started."""
+class ConfigError(UsageError):
+    """A run's configuration is wrong."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Plan:
             known: All choices of each kind.
 
         Raises:
-            ConfigError: If a number, the device or the budget makes no sense.
-            PluginError: If a plugin cannot be imported, or does not take its settings.
+            UsageError: If a number, the device or the budget makes no sense, a plugin cannot be imported, or it does
+                not take its settings.
         """
         from bbo_bench.device import resolve
 
@@ -58,8 +58,8 @@ class Plan:
         seed, threads = values["seed"], values["threads"]
         if seed < 0 or threads < 1:
             raise ConfigError(f"seed must be at least 0 and threads at least 1, got seed={seed}, threads={threads}")
+        device = resolve(values["device"])
         try:
-            device = resolve(values["device"])
             _budget(values)
         except ValueError as error:
             raise ConfigError(str(error)) from error
@@ -123,7 +123,7 @@ def reason(error: BaseException) -> str:
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         error = error.__cause__
     text = " ".join(str(error).split())
-    return text if isinstance(error, ConfigError | PluginError) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, UsageError) else f"{type(error).__name__}: {text}"
 
 
 def shown(folder: Path) -> str:

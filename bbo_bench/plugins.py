@@ -23,7 +23,11 @@ METADATA = ("summary", "requires", "extra", "quick")
 """Keys of a choice's YAML that describe it; its constructor does not see them."""
 
 
-class PluginError(RuntimeError):
+class UsageError(RuntimeError):
+    """What was asked for cannot be done; nothing has been started."""
+
+
+class PluginError(UsageError):
     """A plugin cannot be used; the message says which, why, and what to do."""
 
 

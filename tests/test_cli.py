@@ -187,6 +187,20 @@ def test_ctrl_c_is_one_line(cli, monkeypatch):
     assert err.strip() == "interrupted; the same command takes it up where it stopped"
 
 
+def test_report_prints_its_tables_and_says_where_they_are(cli):
+    assert "error: no run folder" in cli("report", "results/default").err
+    assert cli("run", "-m", *RUN[1:], *TINY, "seed=0,1").status == 0
+    status, out, _ = cli("report", "results/default", "--out", "out")
+    assert status == 0
+    assert "toy_search" in out and out.endswith("written: out/report.md\n")
+
+
+def test_check_runs_the_conformance_suite(cli):
+    program = "from bbo_bench.cli import main; raise SystemExit(main(['check', 'task=toy']))"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert " passed" in done.stdout and "failed" not in done.stdout
+
+
 def test_commands_that_name_a_plugin_say_when_there_is_none(cli):
     assert "did you mean airfoil" in cli("show", "task=airfol").err
     assert "no task or optimizer named 'toi'; did you mean toy" in cli("check", "toi").err

@@ -42,6 +42,7 @@ def check_plugin(kind: Kind, name: str, **attributes: object) -> int:
     body = "".join(f"    {key} = {value!r}\n" for key, value in {"name": name, **attributes}.items())
     source = f"from {suite.__module__} import {suite.__name__}\n\n\nclass TestPlugin({suite.__name__}):\n{body}"
     with TemporaryDirectory() as folder:
-        file = Path(folder, f"test_{name}.py")
+        file = Path(folder, f"test_{Path(folder).name}.py")  # a name of its own, as modules are imported once
         file.write_text(source)
-        return int(pytest.main([str(file), f"--rootdir={folder}", "-q", "--tb=short", "-p", "no:cacheprovider"]))
+        options = ("-q", "--tb=short", "--import-mode=importlib", f"--rootdir={folder}", "-p", "no:cacheprovider")
+        return int(pytest.main([str(file), *options]))

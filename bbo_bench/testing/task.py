@@ -33,7 +33,7 @@ class TaskSuite:
 
     name: str
     overrides: ClassVar[Mapping[str, Any]] = {}
-    samples: ClassVar[int] = 512
+    samples: ClassVar[int] = 256
     validity: ClassVar[float] = 0.9
     tolerance: ClassVar[float] = 1e-3
 

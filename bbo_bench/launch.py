@@ -68,6 +68,7 @@ def launch(arguments: Sequence[str]) -> None:
             store.store(group=kind, name=choice.name, node=OmegaConf.create(choice.settings), provider=str(choice.file))
     traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors its way and exits
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")  # joblib's workers, after Ctrl-C
     sys.argv = ["bbo-bench run", *arguments]
     try:
         hydra.main(config_path="pkg://bbo_bench.conf", config_name="config", version_base="1.3")(job)()

@@ -53,6 +53,8 @@ class Airfoil(DiffusionTask):
         infeasible_score: Never needed: NeuralFoil gives a finite number all over the domain.
     """
 
+    domain: Box
+
     def __init__(
         self,
         alpha: float,

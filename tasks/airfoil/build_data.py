@@ -52,13 +52,15 @@ def fit(name: str) -> tuple[Array, float]:
 def usable(x: Array, errors: Array) -> npt.NDArray[np.bool_]:
     """Which of `n x 18` fitted designs are airfoils, given their `n` errors."""
     section = thickness(torch.as_tensor(x)).numpy()
-    return (
-        (errors < MAX_FIT_ERROR)
-        & (section.min(1) > 0)
-        & (section.max(1) < MAX_THICKNESS)
-        & (x[:, -1] < MAX_TRAILING_EDGE)
-        & (np.abs(x[:, :-1]).max(1) < MAX_WEIGHT)
+    tests = (
+        errors < MAX_FIT_ERROR,
+        section.min(1) > 0,
+        section.max(1) < MAX_THICKNESS,
+        x[:, -1] < MAX_TRAILING_EDGE,
+        np.abs(x[:, :-1]).max(1) < MAX_WEIGHT,
     )
+    kept: npt.NDArray[np.bool_] = np.logical_and.reduce(tests)
+    return kept
 
 
 def held_out(x: Array) -> npt.NDArray[np.bool_]:

@@ -41,7 +41,7 @@ def cst_matrix(stations: Tensor) -> Tensor:
 
 def surfaces(x: Tensor, stations: Tensor) -> Tensor:
     """`n x 2 x s` ordinates of `n x 18` designs at `s` stations, in chords, the lower surface first."""
-    return torch.tensordot(x.to(stations.dtype), cst_matrix(stations), dims=1)
+    return torch.einsum("nd,dus->nus", x.to(stations.dtype), cst_matrix(stations))
 
 
 def thickness(x: Tensor) -> Tensor:

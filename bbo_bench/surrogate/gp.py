@@ -87,5 +87,5 @@ class GPOptimizer(ArchiveOptimizer):
 
     def diagnostics(self) -> dict[str, float]:
         """Adds `noise_std` in the score's units and `lengthscale`, the median over coordinates."""
-        noise_std = float(self.gp.likelihood.noise) ** 0.5 * self.y_std
+        noise_std = self.gp.likelihood.noise.item() ** 0.5 * self.y_std
         return super().diagnostics() | {"noise_std": noise_std, "lengthscale": float(self.lengthscale().median())}

@@ -1,0 +1,48 @@
+"""The genetic algorithm recombines its best designs."""
+
+import torch
+
+
+def test_children_lie_in_the_blended_box_of_their_parents(problem, play, build):
+    optimizer = build("genetic", problem, mutation_rate=0.0, blend=0.25)
+    play(optimizer, rounds=1)
+    parents, children = optimizer.recommend(10), optimizer.ask(500)
+    low, high = parents.amin(0), parents.amax(0)
+    slack = 0.25 * (high - low) + 1e-5
+    assert ((children >= low - slack) & (children <= high + slack)).all()
+    assert ((children < low) | (children > high)).any(), "blending reaches beyond the parents"
+
+
+def test_blend_one_half_keeps_the_spread(problem, play, build):
+    optimizer = build("genetic", problem, mutation_rate=0.0)
+    play(optimizer, rounds=1)
+    ratio = optimizer.ask(20_000).var(0) / optimizer.recommend(10).var(0, correction=0)
+    # E[s² + (1 - s)²] = 7/6 for s uniform in [-.5, 1.5]; two parents coincide in a tenth of the pairs
+    assert torch.allclose(ratio, torch.full((10,), 7 / 6), atol=0.06)
+
+
+def test_mutation_has_the_rate_and_scale_it_says(problem, play, build):
+    optimizer = build("genetic", problem, mutation_rate=0.2, mutation_scale=0.5)
+    u = torch.zeros(50_000, 10, dtype=torch.float64)
+    mutated = optimizer._mutate(u, torch.ones(10).double())
+    assert abs(float((mutated != 0).double().mean()) - 0.2) < 0.01
+    assert abs(float(mutated[mutated != 0].std()) - 0.5) < 0.01
+
+
+def test_beats_random_search(problem, play, build, random_best):
+    assert play(build("genetic", problem)).best > 0.7 * random_best
+
+
+def test_finds_a_corner_of_the_box(cramped, play, build):
+    run = play(build("genetic", cramped))
+    assert (run.x == cramped.domain.upper).any(), "designs beyond the border are moved onto it"
+    assert run.best > -1.2
+
+
+def test_resumes_from_its_state(problem, play, build):
+    optimizer, other = (build("genetic", problem) for _ in range(2))
+    play(optimizer, rounds=2)
+    other.load_state_dict(optimizer.state_dict())
+    for each in (optimizer, other):
+        each.rng.manual_seed(5)
+    assert torch.equal(optimizer.ask(40), other.ask(40))

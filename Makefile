@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
 
-.PHONY: setup bench lint test test-slow clean
+.PHONY: setup bench lint types test test-slow clean
 
 setup: $(STAMP)
 
@@ -20,10 +20,16 @@ bench: setup
 	$(BIN)/bbo-bench run -m +experiment=smoke hydra.launcher.n_jobs=$(JOBS)
 	$(BIN)/bbo-bench report results/smoke
 
-lint: setup
+lint: types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+
+# mypy sees the plugins where they are imported from: tasks/ as bbo_bench.tasks
+types: setup
+	rm -rf build/types && mkdir -p build/types
+	cp -Rp bbo_bench build/types/
+	cp -Rp tasks optimizers build/types/bbo_bench/
+	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) -m "not slow"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import TypedDict, Unpack
+from dataclasses import dataclass
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -24,17 +24,30 @@ class DivergedError(RuntimeError):
     """Training came to a loss that is not finite."""
 
 
-class Training(TypedDict):
-    """How a policy is trained."""
+@dataclass(frozen=True)
+class Training:
+    """How a policy is trained, by AdamW, which starts anew in every round.
 
-    learning_rate: float
-    """AdamW's; the optimizer starts anew in every round."""
-    weight_decay: float
-    """AdamW's."""
-    max_grad_norm: float
-    """Gradients are clipped to this norm."""
-    lora_rank: int | None
-    """Rank of the trained LoRA matrices; None trains all weights."""
+    Attributes:
+        learning_rate: Learning rate.
+        weight_decay: Weight decay.
+        max_grad_norm: Gradients are clipped to this norm.
+        lora_rank: Rank of the trained LoRA matrices; None trains all weights.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    max_grad_norm: float = 1.0
+    lora_rank: int | None = 16
+
+    def __post_init__(self) -> None:
+        if min(self.learning_rate, self.max_grad_norm) <= 0 or self.weight_decay < 0:
+            raise ValueError(f"learning_rate and max_grad_norm must be positive, weight_decay at least 0, got {self}")
+        if self.lora_rank is not None and self.lora_rank < 1:
+            raise ValueError(f"lora_rank must be at least 1, or null to train all weights, got {self.lora_rank}")
 
 
 class FineTuner(Optimizer):
@@ -48,7 +61,7 @@ class FineTuner(Optimizer):
         rng: Generator on the prior's device.
         proxy: Makes the model of the score; None for rewards from the oracle alone.
         kl_weight: Weight α of the KL divergence to the prior, per nat.
-        **training: See `Training`.
+        training: How the policy is trained.
 
     Raises:
         TypeError: If the problem's prior is no `DiffusionPrior`.
@@ -62,7 +75,7 @@ class FineTuner(Optimizer):
         *,
         proxy: Callable[[], Ensemble] | None,
         kl_weight: float,
-        **training: Unpack[Training],
+        training: Training,
     ) -> None:
         super().__init__(problem, rng)
         if not isinstance(problem.prior, DiffusionPrior):
@@ -73,7 +86,7 @@ class FineTuner(Optimizer):
         self.transition = self.prior.transition
         self.reference = self.prior.denoiser
         self.training = training
-        self.policy = adapted(self.reference, training["lora_rank"], rng)
+        self.policy = adapted(self.reference, training.lora_rank, rng)
         self.proxy = proxy() if proxy is not None else None
         self.kl_weight = kl_weight
         self.x = torch.empty(0, *problem.domain.shape, device=rng.device)
@@ -152,14 +165,13 @@ class FineTuner(Optimizer):
 
     def _descend(self) -> float:
         weights = [p for p in self.policy.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(
-            weights, lr=self.training["learning_rate"], weight_decay=self.training["weight_decay"]
-        )
+        training = self.training
+        optimizer = torch.optim.AdamW(weights, lr=training.learning_rate, weight_decay=training.weight_decay)
         total, steps = torch.zeros((), device=self.rng.device), 0
         for loss in self.losses():
             optimizer.zero_grad()
             torch.autograd.backward(loss)
-            nn.utils.clip_grad_norm_(weights, self.training["max_grad_norm"])
+            nn.utils.clip_grad_norm_(weights, training.max_grad_norm)
             optimizer.step()
             total += loss.detach()
             steps += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Unpack
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -47,7 +47,7 @@ class DDPO(FineTuner):
         minibatches: Gradient steps per pass.
         clip: Ratios outside 1 ± clip give no gradient where they would go further.
         max_advantage: Advantages, standardized over a rollout, are clipped to this size.
-        **training: See `Training`.
+        training: How the policy is trained.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class DDPO(FineTuner):
         minibatches: int,
         clip: float,
         max_advantage: float = 5.0,
-        **training: Unpack[Training],
+        training: Training,
     ) -> None:
-        super().__init__(problem, rng, proxy=proxy, kl_weight=kl_weight, **training)
+        super().__init__(problem, rng, proxy=proxy, kl_weight=kl_weight, training=training)
         self.iterations, self.samples, self.epochs = iterations, samples, epochs
         self.minibatches, self.clip, self.max_advantage = minibatches, clip, max_advantage
 

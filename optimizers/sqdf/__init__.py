@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Unpack
 
 import torch
 from torch import Generator, Tensor
@@ -33,7 +32,7 @@ class SQDF(FineTuner):
         rollout_every: Gradient steps between rollouts.
         capacity: Trajectories in the replay buffer, which starts empty in every round.
         replay: How training states are drawn; see `Replay`.
-        **training: See `Training`.
+        training: How the policy is trained.
     """
 
     def __init__(
@@ -50,9 +49,9 @@ class SQDF(FineTuner):
         rollout_every: int,
         capacity: int,
         replay: str,
-        **training: Unpack[Training],
+        training: Training,
     ) -> None:
-        super().__init__(problem, rng, proxy=proxy, kl_weight=kl_weight, **training)
+        super().__init__(problem, rng, proxy=proxy, kl_weight=kl_weight, training=training)
         if not 0 < gamma <= 1:
             raise ValueError(f"gamma must lie in (0, 1], got {gamma}")
         self.gamma = gamma ** (50 / self.transition.steps)

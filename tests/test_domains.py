@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from bbo_bench.domains import Box
+from bbo_bench.seeding import generator
+
+BOX = Box(torch.tensor([-1.0, 0.0, 10.0]), torch.tensor([1.0, 0.5, 30.0]))
+
+
+def test_samples_are_uniform():
+    x = BOX.sample(100_000, generator(0, "domains"))
+    assert BOX.check(x) is x
+    u = BOX.normalize(x)
+    assert torch.allclose(u.mean(0), torch.full((3,), 1 / 2), atol=5e-3)
+    assert torch.allclose(u.var(0), torch.full((3,), 1 / 12), atol=1e-3)
+    assert torch.equal(BOX.sample(5, generator(1)), BOX.sample(5, generator(1)))
+
+
+def test_normalize_and_back():
+    x = BOX.sample(100, generator(0))
+    assert torch.allclose(BOX.unnormalize(BOX.normalize(x)), x)
+    assert BOX.normalize(torch.stack([BOX.lower, BOX.upper])).tolist() == [[0] * 3, [1] * 3]
+    assert BOX.unnormalize(torch.tensor([[-1.0, 0.5, 2.0]])).tolist() == [[-1, 0.25, 30]]
+
+
+def test_clamp_is_the_nearest_point():
+    assert BOX.clamp(torch.tensor([[3.0, 0.25, 9.0]])).tolist() == [[1, 0.25, 10]]
+
+
+def test_rounding_at_the_bounds_stays_inside():
+    lower = torch.full((64,), 0.1) + torch.rand(64, generator=generator(0))
+    box = Box(lower, lower * 1.0000002)
+    box.check(box.unnormalize(torch.ones(1, 64)))
+    box.check(box.sample(1000, generator(1)))
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ([0.0, 0.0, 10.0], "must be a floating-point tensor, got list"),
+        (torch.zeros(2, 3, dtype=torch.long), "must be a floating-point tensor, got torch.int64"),
+        (torch.zeros(3), r"must be `n x 3`, got \(3,\)"),
+        (torch.zeros(2, 4), r"must be `n x 3`, got \(2, 4\)"),
+        (torch.zeros(1, 2, 3), r"must be `n x 3`, got \(1, 2, 3\)"),
+        (torch.tensor([[0.0, torch.nan, 20.0]]), "must be finite, got 1 entries"),
+        (torch.tensor([[-torch.inf, torch.inf, 20.0]]), "must be finite, got 2 entries"),
+        (torch.tensor([[0.0, 0.1, 20.0], [0.0, 0.75, 20.0]]), r"design 1 has 0.75 at \[1\], where \[0, 0.5\]"),
+    ],
+)
+def test_check_says_expected_and_got(x, message):
+    with pytest.raises(ValueError, match=message):
+        BOX.check(x)
+
+
+def test_bounds_must_make_a_box():
+    for lower, upper in [(torch.zeros(2), torch.ones(3)), (torch.zeros(2), torch.tensor([1.0, 0.0]))]:
+        with pytest.raises(ValueError, match="every lower bound must be below"):
+            Box(lower, upper)

@@ -1,0 +1,57 @@
+"""What CONTRIBUTING.md shows is what lies in examples/, and it works."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "CONTRIBUTING.md").read_text()
+FOLDERS = [ROOT / "examples/tasks/ring", ROOT / "examples/optimizers/hill_climb"]
+SHOWN = re.findall(r"`(examples/\S+)`:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL)
+[COMMANDS] = re.findall(r"```sh\nexport (BBO_BENCH_PLUGINS=\S+)\n(.*?)```", PAGE, re.DOTALL)
+
+
+def files(folder):
+    return [file for file in folder.iterdir() if file.suffix in (".py", ".yaml")]
+
+
+def bbo_bench(*arguments):
+    variable, _, roots = COMMANDS[0].partition("=")
+    environment = os.environ | {variable: str(ROOT / roots), "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+    command = [sys.executable, "-c", "import sys; from bbo_bench.cli import main; sys.exit(main())", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def test_every_file_of_the_examples_is_shown_as_it_is():
+    assert {name for name, _ in SHOWN} == {str(f.relative_to(ROOT)) for folder in FOLDERS for f in files(folder)}
+    for name, text in SHOWN:
+        assert (ROOT / name).read_text() == text, f"{name} and CONTRIBUTING.md differ"
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_an_example_takes_at_most_40_lines(folder):
+    assert sum(len(file.read_text().splitlines()) for file in files(folder)) <= 40
+
+
+@pytest.mark.parametrize("command", [line.split()[1:] for line in COMMANDS[1].splitlines()], ids=" ".join)
+def test_the_commands_run(command, tmp_path):
+    done = bbo_bench(*command, *([f"results={tmp_path}"] if command[0] == "run" else []))
+    assert done.returncode == 0, done.stdout + done.stderr
+    if command[0] == "run":
+        metrics = tmp_path / "default/ring/hill_climb/seed_0/metrics.csv"
+        assert [line.split(",")[1] for line in metrics.read_text().splitlines()] == ["queries", "32", "96"]
+    else:
+        assert re.search(r"\d+ passed", done.stdout)
+
+
+def test_the_suite_that_is_shown_runs(tmp_path):
+    [source] = re.findall(r"```python\n(from bbo_bench.testing.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "test_hill_climb.py").write_text(source)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    environment = os.environ | {"BBO_BENCH_PLUGINS": str(ROOT / "examples"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
 from torch import Generator, Tensor, nn
 
 from bbo_bench.core import Optimizer, Problem, State
+from bbo_bench.diffusion.policy import Policy
 from bbo_bench.diffusion.prior import DiffusionPrior
-from bbo_bench.seeding import seeded
 from bbo_bench.surrogate.ensemble import Ensemble
 
 DIAGNOSED = 64
@@ -86,7 +84,7 @@ class FineTuner(Optimizer):
         self.transition = self.prior.transition
         self.reference = self.prior.denoiser
         self.training = training
-        self.policy = adapted(self.reference, training.lora_rank, rng)
+        self.policy = Policy(self.reference, training.lora_rank, rng)
         self.proxy = proxy() if proxy is not None else None
         self.kl_weight = kl_weight
         self.x = torch.empty(0, *problem.domain.shape, device=rng.device)
@@ -139,14 +137,14 @@ class FineTuner(Optimizer):
     def trajectories(self, n: int) -> Tensor:
         """States x_T, ..., x_0 of fresh samples of the policy, `n x (T+1) x latent_shape`."""
         noise = self.prior.noise(n, self.rng)
-        return torch.stack([noise, *self.transition.walk(self.policy, noise, self.rng)], 1)
+        return torch.stack([noise, *self.transition.walk(self.policy.merged(), noise, self.rng)], 1)
 
     def state_dict(self) -> State:
         """See `Optimizer.state_dict`."""
         return {
             "x": self.x,
             "y": self.y,
-            "policy": {name: p.detach() for name, p in self.policy.named_parameters() if p.requires_grad},
+            "policy": self.policy.weights(),
             "proxy": None if self.proxy is None else self.proxy.state_dict(),
             "diagnostics": self._numbers,
         }
@@ -154,7 +152,7 @@ class FineTuner(Optimizer):
     def load_state_dict(self, state: State) -> None:
         """See `Optimizer.load_state_dict`."""
         self.x, self.y = state["x"].to(self.rng.device), state["y"].to(self.rng.device)
-        self.policy.load_state_dict(state["policy"], strict=False)
+        self.policy.load_weights(state["policy"])
         if self.proxy is not None:
             self.proxy.load_state_dict(state["proxy"], self.rng.device)
         self._numbers = state["diagnostics"]
@@ -164,7 +162,7 @@ class FineTuner(Optimizer):
         return self._numbers
 
     def _descend(self) -> float:
-        weights = [p for p in self.policy.parameters() if p.requires_grad]
+        weights = list(self.policy.trainable().values())
         training = self.training
         optimizer = torch.optim.AdamW(weights, lr=training.learning_rate, weight_decay=training.weight_decay)
         total, steps = torch.zeros((), device=self.rng.device), 0
@@ -188,17 +186,6 @@ class FineTuner(Optimizer):
         policy, prior = (step.mean_by(net, k, x) for net in (self.policy, self.reference))
         path_kl = float(step.kl(k, policy, prior).sum()) / DIAGNOSED
         return {"kl": path_kl} | ({} if self.proxy is None else {"proxy_error": self.proxy.error})
-
-
-def adapted(denoiser: nn.Module, rank: int | None, rng: Generator) -> nn.Module:
-    """A trainable copy of `denoiser`, equal to it as yet: LoRA of some rank on its linear layers, or all weights."""
-    policy = copy.deepcopy(denoiser)
-    if rank is None:
-        return policy.requires_grad_(True)
-    linear = [name for name, module in policy.named_modules() if isinstance(module, nn.Linear)]
-    with seeded(rng):
-        inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=linear), policy)
-    return policy
 
 
 def pairs(states: Tensor) -> tuple[Tensor, Tensor]:

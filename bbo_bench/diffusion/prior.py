@@ -16,6 +16,7 @@ from bbo_bench.core import Prior
 from bbo_bench.diffusion.likelihood import elbo
 from bbo_bench.diffusion.transition import Transition
 from bbo_bench.domains import Box
+from bbo_bench.seeding import generator, seeded
 
 WEIGHTS, RECIPE = "prior.safetensors", "prior.yaml"
 
@@ -111,7 +112,9 @@ class DiffusionPrior(Prior):
     def load(cls, folder: Path, codec: Standardize) -> Self:
         """The prior that a task's folder ships: `prior.safetensors`, made by the recipe in `prior.yaml`."""
         recipe = yaml.safe_load((folder / RECIPE).read_text())
-        prior = cls(instantiate(recipe["denoiser"]), codec, recipe["scheduler"], recipe["sampler"])
+        with seeded(generator(0, "weights")):  # they are replaced below, but their first values are drawn
+            denoiser = instantiate(recipe["denoiser"])
+        prior = cls(denoiser, codec, recipe["scheduler"], recipe["sampler"])
         tensors = load_file(folder / WEIGHTS)
         for part, net in {"denoiser": prior.denoiser, "codec": prior.codec}.items():
             net.load_state_dict({k.removeprefix(f"{part}."): t for k, t in tensors.items() if k.startswith(f"{part}.")})

@@ -1,0 +1,69 @@
+"""The policy: a trainable copy of a prior's denoiser."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from torch import Generator, Tensor, nn
+
+from bbo_bench.core import State
+from bbo_bench.seeding import seeded
+
+ADAPTER = "default"
+
+
+class Policy(nn.Module):
+    """A copy of a denoiser, equal to it as yet, with LoRA on its linear layers or with all weights trainable.
+
+    Args:
+        denoiser: The frozen network.
+        rank: Of the LoRA matrices; None trains all weights.
+        rng: Generator of the initial LoRA matrices.
+
+    Raises:
+        ValueError: If there is nothing that LoRA could be added to.
+    """
+
+    def __init__(self, denoiser: nn.Module, rank: int | None, rng: Generator) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(denoiser)
+        self._plain = [self.network]  # in a list, so that its weights are not the policy's own
+        if rank is None:
+            self.network.requires_grad_(True)
+            return
+        linear = [name for name, module in denoiser.named_modules() if isinstance(module, nn.Linear)]
+        if not linear:
+            raise ValueError(f"{type(denoiser).__name__} has no linear layers for LoRA; set lora_rank=null")
+        self._plain = [copy.deepcopy(denoiser)]
+        with seeded(rng):
+            inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=linear), self.network)
+
+    def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
+        """See `Denoiser`."""
+        output: Tensor = self.network(x, timestep)
+        return output
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The weights that training changes, by name."""
+        return {name: p for name, p in self.network.named_parameters() if p.requires_grad}
+
+    @torch.no_grad()
+    def merged(self) -> nn.Module:
+        """The same function with LoRA merged into the weights, at the prior's cost; for rollouts without gradient."""
+        adapted: dict[str, Any] = {n: m for n, m in self.network.named_modules() if isinstance(m, LoraLayer)}
+        for name, layer in adapted.items():
+            weight = layer.get_base_layer().weight + layer.get_delta_weight(ADAPTER)
+            self._plain[0].get_parameter(f"{name}.weight").copy_(weight)
+        return self._plain[0]
+
+    def weights(self) -> State:
+        """The trained weights, for a run's state."""
+        return {name: p.detach() for name, p in self.trainable().items()}
+
+    def load_weights(self, state: State) -> None:
+        """Take up weights that `weights` gave."""
+        self.network.load_state_dict(state, strict=False)

@@ -69,6 +69,7 @@ def run(
         OptimizerError: If the optimizer's designs are malformed.
         TaskError: If the task's scores are malformed.
     """
+    clock = time.perf_counter()
     reset_peak_memory(device)
     problem = Problem(task.domain.to(device), task.prior().to(device), budget.rounds)
     optimizer = build(problem, generator(seed, "build", device=device))
@@ -76,7 +77,7 @@ def run(
         optimizer.load_state_dict(record.state)
     oracle = Oracle(task, sum(budget.rounds), spent=sum(budget.rounds[: record.rounds]))
     evaluator = Evaluator(task, problem.prior, budget.evaluation, budget.validation, budget.rounds, seed, device)
-    loop = _Loop(optimizer, oracle, evaluator, seed, device)
+    loop = _Loop(optimizer, oracle, evaluator, seed, device, clock)
     if record.rounds:
         loop.queried, loop.true = map(torch.as_tensor, record.history())
     title = " ".join(record.folder.parts[-3:])
@@ -98,13 +99,14 @@ class _Loop:
         evaluator: Evaluator,
         seed: int,
         device: torch.device,
+        clock: float,
     ) -> None:
         self.optimizer, self.oracle, self.evaluator = optimizer, oracle, evaluator
         self.seed, self.device = seed, device
+        self.clock = clock  # since when a round's total counts: the start, or the end of the round before
         self.queried, self.true = torch.empty(0), torch.empty(0)
 
     def round(self, i: int, n: int, last: bool, bar: tqdm[Never]) -> Round:
-        start = time.perf_counter()
         seconds: dict[str, float] = {}
         with _phase("ask", seconds, bar):
             x = self._ask(i, n)
@@ -126,7 +128,8 @@ class _Loop:
                 metrics = self.evaluator(i, self.queried, self.true, recommended, predicted, last)
                 designs[f"recommended_{i}"] = recommended.numpy()
         row = {"round": i, "queries": self.oracle.spent, **metrics, **self._diagnostics()}
-        seconds["total"] = time.perf_counter() - start
+        now = time.perf_counter()
+        seconds["total"], self.clock = now - self.clock, now
         return Round(_ledger(i, scores), row, designs, seconds)
 
     def _ask(self, i: int, n: int) -> Tensor:

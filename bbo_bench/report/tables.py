@@ -37,7 +37,8 @@ def results(estimates: pd.DataFrame, table: pd.DataFrame, order: Sequence[str]) 
 def cost(runs: Iterable[Run], order: Sequence[str]) -> pd.DataFrame:
     """Mean seconds of a run by phase, the harness's share of them in percent, and the largest peak memory in MB.
 
-    The harness is what is left of the total without ask, oracle, tell and evaluation.
+    The harness is what is left of the total without ask, oracle, tell and evaluation: start-up and commits, of which
+    the last is not measured.
     """
     rows = []
     for run in runs:

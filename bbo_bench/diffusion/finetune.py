@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -174,7 +175,7 @@ class FineTuner(Optimizer):
             total += loss.detach()
             steps += 1
         mean = float(total) / max(steps, 1)
-        if mean - mean != 0:
+        if not math.isfinite(mean):
             name = type(self).__name__
             raise DivergedError(f"{name}: the loss became {mean}; lower learning_rate or raise kl_weight")
         return mean

@@ -40,7 +40,7 @@ class SQDF(FineTuner):
         problem: Problem,
         rng: Generator,
         *,
-        proxy: Callable[[], Ensemble],
+        proxy: Callable[[], Ensemble] | None,
         kl_weight: float,
         gamma: float,
         updates: int,
@@ -52,6 +52,8 @@ class SQDF(FineTuner):
         training: Training,
     ) -> None:
         super().__init__(problem, rng, proxy=proxy, kl_weight=kl_weight, training=training)
+        if proxy is None:
+            raise ValueError("SQDF follows the gradient of a proxy, got proxy=null; leave it as it is in sqdf.yaml")
         if not 0 < gamma <= 1:
             raise ValueError(f"gamma must lie in (0, 1], got {gamma}")
         self.gamma = gamma ** (50 / self.transition.steps)

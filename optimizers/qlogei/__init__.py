@@ -24,8 +24,8 @@ class QLogEI(GPOptimizer):
         rng: Source of all randomness.
         batch: Designs of a round that are optimized jointly.
         restarts: Starting batches of an optimization.
-        raw_samples: Batches from which the starting ones are chosen; half of them lie around the best designs.
-        around_best: Standard deviation of these, in units of the search box.
+        raw_samples: Sobol batches from which the starting ones are chosen, beside as many around the best designs.
+        around_best: Standard deviation of the latter, in units of the search box.
         steps: Iterations of an optimization.
         mc_samples: Draws that estimate the acquisition value.
         margin: The search box spans the designs told so far, extended by this fraction at every side.

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
+
+torch.set_num_threads(1)  # the problems are small; threads would fight for the cores
 
 TESTS = Path(__file__).parent
 PLUGINS = TESTS / "plugins"

@@ -11,8 +11,6 @@ from bbo_bench.domains import Box
 from bbo_bench.seeding import generator
 from bbo_bench.testing.probe import made
 
-torch.set_num_threads(1)  # these problems are small; threads would fight for the cores
-
 DIMENSION = 10
 BUDGET = (32, 64, 96)
 OPTIMUM = 2.0

@@ -4,7 +4,7 @@ import torch
 from bbo_bench.seeding import generator
 from bbo_bench.surrogate.ensemble import OPTIMISM, Ensemble
 
-SMALL = {"width": 64}
+SMALL = {"width": 64, "updates": 600}
 
 
 def data(n: int, noise: float = 0.05) -> tuple[torch.Tensor, torch.Tensor]:

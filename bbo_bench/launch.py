@@ -83,8 +83,7 @@ def job(config: DictConfig) -> None:
     settings = HydraConfig.get()
     try:
         plan = _plan(config, settings, _known())
-        position = (settings.job.num % settings.launcher.get("n_jobs", 1)) if settings.mode == RunMode.MULTIRUN else 0
-        plan.execute(position)
+        plan.execute(_line(settings))
     except Exception as error:
         if settings.mode != RunMode.MULTIRUN:
             raise SystemExit(f"error: {reason(error)}") from error
@@ -136,6 +135,14 @@ class Sweep(Callback):
                     "make the swept setting part of name=, for instance name='kl_${optimizer.kl_weight}'"
                 )
             seen.add(plan.folder)
+
+
+def _line(settings: Any) -> int:
+    """The line of a run's progress bar: runs of one machine that go side by side have different ones."""
+    if settings.mode != RunMode.MULTIRUN:
+        return 0
+    jobs = settings.launcher.get("n_jobs", 1)
+    return int(settings.job.num % (jobs if jobs > 0 else os.cpu_count() or 1))
 
 
 def _known() -> Known:

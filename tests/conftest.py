@@ -1,11 +1,14 @@
 """The command line in this process, in a folder of its own, with the plugins of `tests/plugins`."""
 
+import os
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+os.environ["TQDM_DISABLE"] = "1"  # tqdm reads it once, when torch imports it
 import torch
 
 torch.set_num_threads(1)  # the problems are small; threads would fight for the cores
@@ -46,7 +49,6 @@ def cli(toys, monkeypatch, tmp_path, capfd) -> Callable[..., Outcome]:
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    monkeypatch.setenv("TQDM_DISABLE", "1")
     monkeypatch.setattr("sys.argv", [])
 
     def call(*arguments: str) -> Outcome:

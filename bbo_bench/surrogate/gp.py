@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from botorch.models import SingleTaskGP
 from botorch.models.transforms import Standardize
@@ -49,9 +51,9 @@ class GPOptimizer(ArchiveOptimizer):
         super().__init__(problem, rng)
         self.whiten, self.max_points, self.fit_steps = whiten, max_points, fit_steps
 
+    @abstractmethod
     def propose(self, n: int) -> Tensor:
         """`n x d` points in the whitened coordinates to query next; those outside the box are moved to its border."""
-        raise NotImplementedError
 
     def ask(self, n: int) -> Tensor:
         """See `Optimizer.ask`."""

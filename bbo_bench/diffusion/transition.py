@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from typing import Self
@@ -34,7 +35,7 @@ class Transition:
     def __init__(self, scheduler: DDIMScheduler, steps: int = 50, eta: float = 1.0, min_std: float = 0.01) -> None:
         if scheduler.config.clip_sample or scheduler.config.thresholding:
             raise ValueError("a clipped step is not affine: set clip_sample=False and thresholding=False")
-        scheduler = DDIMScheduler.from_config(scheduler.config)
+        scheduler = copy.deepcopy(scheduler)
         scheduler.alphas_cumprod = scheduler.alphas_cumprod.double()  # 1 - ā_{t-1} - σ_t² cancels at the first step
         scheduler.set_timesteps(steps)
         sample, output, noise = torch.eye(3, dtype=torch.double)

@@ -87,6 +87,8 @@ def train_prior(task: DiffusionTask, folder: Path | None = None, device: str = "
     Returns:
         The recipe with `made`: command, digest of the data, loss and quality of the prior.
     """
+    folder = folder or task.folder
+    folder.mkdir(parents=True, exist_ok=True)  # before the work, which a missing folder would lose
     recipe: dict[str, Any] = yaml.safe_load((task.folder / RECIPE).read_text())
     rng = generator(recipe["seed"], "prior", device=device)
     data = task.training_data()
@@ -105,7 +107,6 @@ def train_prior(task: DiffusionTask, folder: Path | None = None, device: str = "
         "loss": round(loss, 5),
         "quality": quality(task, prior),
     }
-    folder = folder or task.folder
     prior.save(folder)
     (folder / RECIPE).write_text(yaml.safe_dump(recipe, sort_keys=False))
     return recipe

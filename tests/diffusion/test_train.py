@@ -1,0 +1,57 @@
+import pytest
+import torch
+import yaml
+
+from bbo_bench.diffusion.prior import Standardize
+from bbo_bench.diffusion.task import DiffusionTask
+from bbo_bench.diffusion.train import train_prior
+from bbo_bench.seeding import generator
+from bbo_bench.testing.probe import Probe
+
+RECIPE = {
+    "seed": 0,
+    "denoiser": {"_target_": "bbo_bench.diffusion.denoisers.MLP", "dim": 2, "width": 32, "depth": 1},
+    "scheduler": {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"},
+    "sampler": {"steps": 20},
+    "training": {"steps": 400, "learning_rate": 0.003, "ema_decay": 0.99},
+}
+
+
+class Shipped(DiffusionTask, Probe):
+    """The probe with a prior that is trained: a narrow Gaussian around (2, -2)."""
+
+    prior = DiffusionTask.prior
+
+    def training_data(self):
+        return torch.tensor([2.0, -2.0]) + 0.3 * torch.randn(500, 2, generator=generator(0))
+
+    def codec(self, data=None):
+        return Standardize(self.domain, data)
+
+    def reference(self):
+        return torch.tensor([2.0, -2.0]) + 0.3 * torch.randn(100, 2, generator=generator(1))
+
+
+@pytest.fixture
+def task(tmp_path):
+    task = Shipped()
+    task.folder = tmp_path
+    (tmp_path / "prior.yaml").write_text(yaml.safe_dump(RECIPE))
+    return task
+
+
+def test_a_trained_prior_is_shipped_with_its_quality(task, tmp_path):
+    made = train_prior(task)["made"]
+    samples = task.prior()
+    x = samples.decode(samples.sample(500, generator(0)))
+    torch.testing.assert_close(x.mean(0), torch.tensor([2.0, -2.0]), atol=0.1, rtol=0)
+    assert made["quality"]["precision"] > 0.8
+    assert made["quality"]["validity"] == 1
+    assert yaml.safe_load((tmp_path / "prior.yaml").read_text()) == RECIPE | {"made": made}
+
+
+def test_training_is_reproducible_and_may_go_to_a_new_folder(task, tmp_path):
+    outcomes = [train_prior(task, tmp_path / name / "nested") for name in ("a", "b")]
+    assert outcomes[0] == outcomes[1]
+    weights = [(tmp_path / name / "nested/prior.safetensors").read_bytes() for name in ("a", "b")]
+    assert weights[0] == weights[1]

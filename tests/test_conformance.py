@@ -87,6 +87,16 @@ class RepeatsItself(Sound):
         return self.mean.repeat(n, 1)
 
 
+class RecommendsItsPopulation(Sound):
+    def recommend(self, n):
+        return self.ask(min(n, 40))
+
+
+class RecommendsPairs(Sound):
+    def recommend(self, n):
+        return self.ask(n + n % 2)
+
+
 class AsksForMore(Sound):
     def ask(self, n):
         return super().ask(n + 1)
@@ -132,6 +142,8 @@ FAULTS = {
     RecommendsAndMoves: ("test_evaluation_changes_nothing",),
     ChangesWhatItIsTold: ("test_leaves_what_it_is_told",),
     RepeatsItself: ("test_recommends_distinct_designs",),
+    RecommendsItsPopulation: ("test_recommends_as_many_as_asked",),
+    RecommendsPairs: ("test_recommends_as_many_as_asked",),
     AsksForMore: ("test_asks_for_designs", "test_keeps_to_the_budget"),
     ReportsOtherKeys: ("test_keeps_to_the_budget",),
     ReportsTensors: ("test_diagnostics_are_numbers",),

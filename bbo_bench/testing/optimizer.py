@@ -116,6 +116,13 @@ class OptimizerSuite:
                 x = problem.domain.check(call(n))
                 assert len(x) == n, f"{call.__name__}({n}) must give {n} designs, got {len(x)}"
 
+    def test_recommends_as_many_as_asked(self) -> None:
+        """An evaluation asks for as many as its budget says, which may be an odd number and beyond all queries."""
+        problem, optimizer, *_ = self.told()
+        n = 16 * len(self.told().x) + 1
+        got = len(problem.domain.check(optimizer.recommend(n)))
+        assert got == n, f"recommend({n}) must give {n} designs, got {got}; repeat the best where there are fewer"
+
     def test_recommends_distinct_designs(self) -> None:
         """Of a continuous domain, as many distinct designs are recommended as have been queried."""
         x = self.told().optimizer.recommend(self.rounds[0] // 2)

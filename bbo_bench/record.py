@@ -148,7 +148,7 @@ class Record:
 
     def _check_config(self) -> None:
         path = self.folder / "config.yaml"
-        if not path.exists():
+        if not any((self.folder / name).exists() for name in ("state.pt", "provenance.json")):  # no round is committed
             _write(path, yaml.safe_dump(dict(self.config), sort_keys=False).encode())
             return
         before, now = _load(path, lambda file: _flat(yaml.safe_load(file.read_text()))), _flat(self.config)

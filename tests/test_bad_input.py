@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from bbo_bench.loop import Budget, run
 from bbo_bench.oracle import TaskError
@@ -206,3 +207,12 @@ def test_ctrl_c_leaves_a_folder_that_goes_on(tmp_path, whole):
     with pytest.raises(KeyboardInterrupt), Record(tmp_path / "run", {"rounds": list(ROUNDS), "seed": 0}) as record:
         run(Interrupted(), GENETIC, budget=Budget(ROUNDS, 8, 0), seed=0, device=torch.device("cpu"), record=record)
     assert resumed(tmp_path / "run") == whole
+
+
+def test_an_attempt_that_came_to_nothing_binds_nobody(tmp_path):
+    with Record(tmp_path / "run", {"kl_weight": -1}) as record:
+        record.fail(ValueError("kl_weight must be at least 0"))
+    with Record(tmp_path / "run", {"kl_weight": 1}) as record:
+        assert not record.complete
+    assert yaml.safe_load((tmp_path / "run/config.yaml").read_text()) == {"kl_weight": 1}
+    assert not (tmp_path / "run/error.txt").exists()

@@ -14,6 +14,8 @@ Floats = NDArray[np.float64]
 RESAMPLES = 2000
 SEED = 0
 ESTIMATE = ["iqm", "low", "high", "seeds"]
+ENOUGH = 5
+"""Seeds from which on an interval is more than the range of their values."""
 
 
 class Estimate(NamedTuple):
@@ -60,10 +62,14 @@ def per_task(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
 
 
 def over_tasks(table: pd.DataFrame, order: Sequence[str], metric: str = "normalized") -> pd.DataFrame:
-    """A row per optimizer, in `order`, at the end of the budgets: `iqm`, `low`, `high` over its `tasks`, the strata."""
+    """A row per optimizer that was run on all tasks, in `order`, at the end of the budgets: `iqm`, `low`, `high`.
+
+    The strata are its `tasks`; scores over other tasks would not compare.
+    """
     last = table[table["round"] == table.groupby("task")["round"].transform("max")]
+    tasks = last.groupby("optimizer")["task"].nunique()
     rows = []
-    for optimizer in order:
+    for optimizer in (name for name in order if tasks[name] == last["task"].nunique()):
         group = last[last["optimizer"] == optimizer]
         strata = [part[[metric]].to_numpy(float) for _, part in group.groupby("task")]
         values = (float(value[0]) for value in estimate(*strata))

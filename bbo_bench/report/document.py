@@ -43,11 +43,12 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
     results = tables.results(estimates, whole, names)
     over = aggregate.over_tasks(whole, names) if whole["task"].nunique() > 1 else None
     text = _write_tables(results, over, tables.cost(runs.complete, names), command, out)
+    caution = page.caution(results)
     text = "\n\n".join(filter(None, [text, page.left_out(runs)])) + "\n"
     pictures = _write_figures(runs.complete, estimates, results, over, whole, out)
-    (out / SUMMARY).write_text(text)
+    (out / SUMMARY).write_text(text + (f"\n{caution}\n" if caution else ""))
     path = out / "report.md"
-    path.write_text(page.markdown(runs, command, text, pictures))
+    path.write_text(page.markdown(runs, command, text, pictures, caution))
     return path
 
 
@@ -65,7 +66,7 @@ def _write_tables(
     blocks = [tables.text(results)]
     if over is not None:
         over.to_csv(out / "over_tasks.csv", index=False)
-        blocks.append("all tasks: normalized mean score\n" + over.to_string(index=False, float_format="{:.2f}".format))
+        blocks.append(tables.over_text(over, costs["optimizer"].cat.categories))
     return "\n\n".join([*blocks, "cost of a run\n" + tables.cost_text(costs)])
 
 
@@ -85,7 +86,7 @@ def _write_figures(
             _save(figures.curves(lines, rows, kin), out, f"{task}_curves", pictures)
             _save(figures.trade_off(last, kin), out, f"{task}_trade_off", pictures)
             _save(_gallery(each, list(kin)), out, f"{task}_gallery", pictures)
-        if over is not None:
+        if over is not None and not over.empty:
             _save(figures.over_tasks(over, families(runs)), out, "over_tasks", pictures)
     return pictures
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bbo_bench.core import Task
 from bbo_bench.oracle import true_scores
+from bbo_bench.report.figures import DATA_COLOR
 from bbo_bench.report.names import DATA, PRIOR
 from bbo_bench.report.runs import Run, designs
 from bbo_bench.report.style import style
@@ -73,7 +74,7 @@ def _row(task: Task, axes: Sequence[Axes], name: str, x: Tensor) -> float:
         panel.set_axis_off()
         words = f"{float(score[i]):.2f}" + ("" if valid[i] else " invalid")
         panel.set_title(words, fontsize=8, color="black" if valid[i] else INVALID, pad=2)
-    color = "black" if name in (DATA, "prior") else style(name).color
+    color = DATA_COLOR if name == DATA else style(PRIOR if name == "prior" else name).color
     place: dict[str, Any] = {"xycoords": "axes fraction", "ha": "right", "va": "center"}
     axes[0].annotate(name, (-0.08, 0.5), color=color, fontweight="bold", **place)
     return max(map(_height, axes))

@@ -6,8 +6,10 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
+import pandas as pd
+
 from bbo_bench.plan import shown
-from bbo_bench.report.aggregate import RESAMPLES
+from bbo_bench.report.aggregate import ENOUGH, RESAMPLES
 from bbo_bench.report.runs import Run, Runs
 
 Pictures = dict[str, str | None]
@@ -23,7 +25,7 @@ CAPTIONS = {
 }
 
 
-def markdown(runs: Runs, command: str, text: str, pictures: Mapping[str, str | None]) -> str:
+def markdown(runs: Runs, command: str, text: str, pictures: Mapping[str, str | None], caution: str) -> str:
     """The page, which names the command behind every table and figure."""
     parts = [
         "# Report",
@@ -31,7 +33,7 @@ def markdown(runs: Runs, command: str, text: str, pictures: Mapping[str, str | N
         "```\n" + "\n".join(commands(runs.complete)) + "\n```",
         f"Runs: {len(runs.complete)} complete, {len(runs.left_out)} left out. Values are interquartile means over "
         f"seeds with 95% intervals of a stratified bootstrap ({RESAMPLES} resamples), on true scores. `data` are real "
-        "designs that the prior never saw.",
+        f"designs that the prior never saw. {caution}".rstrip(),
         "## Figures",
         *(_picture(name, reason, command) for name, reason in pictures.items()),
         "## Tables",
@@ -43,6 +45,16 @@ def markdown(runs: Runs, command: str, text: str, pictures: Mapping[str, str | N
         "\n".join(f"- {line}" for line in provenance(runs.complete)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def caution(results: pd.DataFrame) -> str:
+    """What to know of the intervals where seeds are few, or nothing."""
+    if not (results["seeds"] < ENOUGH).any():
+        return ""
+    return (
+        f"Some rows have fewer than {ENOUGH} seeds: on one task their 95% interval is just the lowest and the highest "
+        "seed's value, which holds the truth less often than 95%, and a single seed has none."
+    )
 
 
 def left_out(runs: Runs) -> str:

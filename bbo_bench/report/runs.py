@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,6 +60,11 @@ class Run:
         """The optimizer's settings without its name."""
         return {key: value for key, value in self.config["optimizer"].items() if key != "name"}
 
+    @property
+    def variant(self) -> tuple[str, str, str]:
+        """Task, optimizer and settings, to compare runs by."""
+        return self.task, self.optimizer, json.dumps(self.settings, sort_keys=True, default=str)
+
 
 class Runs(NamedTuple):
     """What was found."""
@@ -89,7 +94,7 @@ def find_runs(folders: Sequence[Path]) -> Runs:
         reasons = "\n".join(f"  {shown(path)}: {reason}" for path, reason in left_out.items())
         raise ReportError(f"no complete run in {where}; run them again to resume them:\n{reasons}")
     _check_budgets(complete)
-    complete = _distinct(_labelled(complete), left_out)
+    complete = _labelled(_distinct(complete, left_out))
     return Runs(sorted(complete, key=lambda run: (run.task, run.optimizer, run.seed)), left_out)
 
 
@@ -128,22 +133,27 @@ def _read(folder: Path) -> Run:
 
 
 def _labelled(runs: list[Run]) -> list[Run]:
-    """Optimizers of one name and several settings get their experiments' names beside theirs."""
-    settings = defaultdict(list)
+    """Optimizers of one name and several settings get the names of each setting's experiments beside theirs.
+
+    Raises:
+        ReportError: If that does not tell them apart.
+    """
+    experiments: dict[tuple[str, str, str], dict[str, None]] = defaultdict(dict)
     for run in runs:
-        settings[run.task, run.optimizer].append(run.settings)
-    several = {key for key, found in settings.items() if any(each != found[0] for each in found)}
-    return [
-        replace(run, optimizer=f"{run.optimizer} ({run.experiment})") if (run.task, run.optimizer) in several else run
-        for run in runs
-    ]
+        experiments[run.variant][run.experiment] = None
+    several = Counter(key[:2] for key in experiments)
+    labels = {key: f"{key[1]} ({', '.join(names)})" for key, names in experiments.items() if several[key[:2]] > 1}
+    for (task, label), count in Counter((key[0], label) for key, label in labels.items()).items():
+        if count > 1:
+            raise ReportError(f"{task}: {label} has {count} settings; report them separately, or rename a folder")
+    return [replace(run, optimizer=labels.get(run.variant, run.optimizer)) for run in runs]
 
 
 def _distinct(runs: list[Run], left_out: dict[Path, str]) -> list[Run]:
     """Without the copies of a run that several experiments share."""
-    seen: dict[tuple[str, str, int], Run] = {}
+    seen: dict[tuple[tuple[str, str, str], int], Run] = {}
     for run in runs:
-        other = seen.setdefault((run.task, run.optimizer, run.seed), run)
+        other = seen.setdefault((run.variant, run.seed), run)
         if not other.metrics.equals(run.metrics):
             raise ReportError(
                 f"{shown(other.folder)} and {shown(run.folder)} are both {run.task}, {run.optimizer}, seed {run.seed}, "

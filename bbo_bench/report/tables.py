@@ -77,6 +77,17 @@ def cost_text(costs: pd.DataFrame) -> str:
     return str(costs.rename(columns=headings).to_string(index=False, float_format="{:.1f}".format))
 
 
+def over_text(over: pd.DataFrame, order: Iterable[str]) -> str:
+    """Scores over all tasks for a terminal, and who of `order` is not among them."""
+    lines = ["all tasks: normalized mean score"]
+    if not over.empty:
+        lines.append(over.to_string(index=False, float_format="{:.2f}".format, na_rep="-"))
+    missing = [name for name in order if name not in set(over["optimizer"])]
+    if missing:
+        lines.append(f"not run on all tasks, and left out here: {', '.join(missing)}")
+    return "\n".join(lines)
+
+
 def _cells(group: pd.DataFrame, metrics: Iterable[str]) -> Cells:
     cells: Cells = {}
     group = group[group["metric"].isin(metrics)]

@@ -43,6 +43,12 @@ def test_a_single_seed_has_no_interval() -> None:
     assert iqm[0] == 3 and math.isnan(low[0]) and math.isnan(high[0])
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 4])
+def test_below_five_seeds_the_interval_is_their_range(seeds: int) -> None:
+    _, low, high = estimate(np.arange(2.0 * seeds).reshape(seeds, 2))
+    assert (low.tolist(), high.tolist()) == ([0, 1], [2 * seeds - 2, 2 * seeds - 1])
+
+
 def test_seeds_without_a_value_are_left_out_and_counted() -> None:
     frame = pd.DataFrame(
         {
@@ -66,3 +72,9 @@ def test_over_tasks_takes_the_last_round_of_each() -> None:
     (row,) = over_tasks(frame, ["o"]).to_dict("records")
     assert (row["tasks"], row["seeds"], row["iqm"]) == (2, 4, pytest.approx(2.5))
     assert 2 <= row["low"] <= 2.5 <= row["high"] <= 3
+
+
+def test_over_tasks_leaves_out_who_was_not_run_on_all() -> None:
+    rows = [("t", "o", 0, 1.0), ("u", "o", 0, 1.0), ("u", "p", 0, 2.0)]
+    frame = pd.DataFrame(rows, columns=["task", "optimizer", "round", "normalized"])
+    assert over_tasks(frame, ["o", "p"])["optimizer"].tolist() == ["o"]

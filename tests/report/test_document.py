@@ -33,6 +33,7 @@ def report(writer: Callable[[Path], Make], tmp_path_factory: pytest.TempPathFact
         make("sqdf_kl_low", seed, metrics(end + 1), settings={"kl_weight": 0.01})
         make("prior_sampling", seed, metrics(1.0))
         make("cma_es", seed, metrics(10.0), task="other")
+        make("prior_sampling", seed, metrics(1.0), task="other")
     make("ddpo", 0, {}, complete=False)
     return write_report([results / "exp"])
 
@@ -65,7 +66,10 @@ def test_latex_and_text(report: Path) -> None:
     start = lines.index("toy: Recommended designs: naturalness")
     assert lines[start + 1].split() == ["validity", "ELBO", "z"]
     assert lines[start + 4].split()[:2] == ["sqdf_kl_low", "4.0"]
-    assert "all tasks: normalized mean score" in text
+    start = lines.index("all tasks: normalized mean score")
+    assert lines[start + 2].split() == ["prior_sampling", "2", "1.00", "1.00", "1.00", "10"]
+    assert lines[start + 3] == "not run on all tasks, and left out here: sqdf, sqdf_kl_low, cma_es"
+    assert "fewer than 5 seeds" not in text
     assert "left out" in text and "seed_0: incomplete: 4 rounds are committed" in text
 
 
@@ -81,7 +85,7 @@ def test_the_page_names_commands_machine_and_missing_runs(report: Path) -> None:
     optimizers = "cma_es,prior_sampling,sqdf,sqdf_kl_low"
     assert f"bbo-bench run -m name=exp task=other,toy optimizer={optimizers} seed=0,1,2,3,4 " in page
     assert "budget.rounds=[64,128,256,512]" in page
-    assert "Runs: 20 complete, 1 left out" in page
+    assert "Runs: 25 complete, 1 left out" in page
     assert "- commit: abc\n" in page and "- torch: 2.6" in page
     figures = {path.stem for path in report.parent.glob("*.png")}
     expected = {f"{task}_{kind}" for task in ("toy", "other") for kind in ("curves", "trade_off", "gallery")}
@@ -104,6 +108,25 @@ def test_a_task_that_cannot_be_made_costs_the_gallery_only(make: Make, results: 
     page = write_report([results], tmp_path / "out").read_text()
     assert "`toy_gallery` is missing: the task cannot be made here" in page
     assert (tmp_path / "out" / "toy_curves.png").exists()
+
+
+def test_few_seeds_are_said_and_no_interval_is_a_dash(make: Make, results: Path) -> None:
+    for task, seeds in (("toy", 2), ("other", 1)):
+        for seed in range(seeds):
+            make("sqdf", seed, metrics(seed + 1.0), task=task)
+    path = write_report([results])
+    assert [
+        len(text.split("Some rows have fewer than 5 seeds")) for text in (path.read_text(), summary_text(path))
+    ] == [2, 2]
+    assert ["sqdf", "2", "1.33", "-", "-", "3"] in [line.split() for line in summary_text(path).splitlines()]
+
+
+def test_nobody_who_ran_on_all_tasks_costs_the_scores_over_them_only(make: Make, results: Path) -> None:
+    make("sqdf", 0, metrics(2.0))
+    make("ddpo", 0, metrics(2.0), task="other")
+    path = write_report([results])
+    assert "score\nnot run on all tasks, and left out here: sqdf, ddpo\n" in summary_text(path)
+    assert not (path.parent / "over_tasks.png").exists()
 
 
 def drawn(figure: Figure) -> list[str]:

@@ -71,6 +71,23 @@ def test_a_run_that_two_experiments_share_counts_once(make: Make, results: Path)
     assert runs.left_out[second].startswith("the same run as ")
 
 
+def test_shared_runs_beside_other_settings_are_one_optimizer(make: Make, results: Path) -> None:
+    make("sqdf", 0, SCORES, settings={"kl_weight": 1.0}, experiment="careful")
+    for experiment, seed in (("compared", 0), ("compared", 1), ("smoke", 0)):
+        make("sqdf", seed, SCORES, settings={"kl_weight": 0.1}, experiment=experiment)
+    labels = [(run.optimizer, run.seed) for run in find_runs([results]).complete]
+    assert labels == [("sqdf (careful)", 0), ("sqdf (compared)", 0), ("sqdf (compared)", 1)]
+    make("sqdf", 2, SCORES, settings={"kl_weight": 0.1}, experiment="smoke")
+    assert {run.optimizer for run in find_runs([results]).complete} == {"sqdf (careful)", "sqdf (compared, smoke)"}
+
+
+def test_settings_that_their_experiments_do_not_tell_apart_are_refused(make: Make, results: Path) -> None:
+    make("sqdf", 0, SCORES, settings={"kl_weight": 0.1})
+    make("sqdf", 1, SCORES, settings={"kl_weight": 1.0})
+    with pytest.raises(ReportError, match=r"toy: sqdf \(exp\) has 2 settings"):
+        find_runs([results])
+
+
 def test_two_outcomes_of_one_run_are_refused(make: Make, results: Path) -> None:
     make("sqdf", 0, SCORES, experiment="a")
     make("sqdf", 0, {"reward_mean": 0.0}, experiment="b")

@@ -79,11 +79,13 @@ def launch(arguments: Sequence[str]) -> None:
 
 
 def job(config: DictConfig) -> None:
-    """Make one run. In a sweep its failure is noted for the summary, and the other runs go on."""
+    """Make one run, and say what it has come to. In a sweep its failure is noted for the summary, and the other runs go on."""
     settings = HydraConfig.get()
     try:
         plan = _plan(config, settings, _known())
         plan.execute(_line(settings))
+        if settings.mode != RunMode.MULTIRUN:  # it would tear the bars of runs side by side
+            print(plan.outcome())
     except Exception as error:
         if settings.mode != RunMode.MULTIRUN:
             raise SystemExit(f"error: {reason(error)}") from error

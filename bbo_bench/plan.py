@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import inspect
 import os
@@ -102,6 +103,15 @@ class Plan:
                 with suppress(OSError):  # a full disk may be the very reason; the error itself goes on
                     record.fail(error)
                 raise
+
+    def outcome(self) -> str:
+        """What the complete run has come to, in one line: its last row of metrics."""
+        with (self.folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            *_, row = csv.DictReader(file)
+        names = {"mean": "reward_mean", "validity": "validity", "best": "best"}
+        known = [f"{name} {float(row[key]):.2f}" for name, key in names.items() if row.get(key)]
+        numbers = ", ".join(known) or "complete"  # without evaluation there are none
+        return f"{shown(self.folder)}: {numbers} after {row['queries']} queries; bbo-bench report {shown(self.folder.parents[2])}"
 
     def _settings(self, kind: Kind) -> dict[str, Any]:
         return {key: value for key, value in self.config[kind].items() if key != "name"}

@@ -25,10 +25,15 @@ class CmaEs(ArchiveOptimizer):
         rng: Source of all randomness.
         sigma: Initial step size, in standard deviations of round 0.
         parents: Fraction of a generation that is recombined, μ/λ.
+
+    Raises:
+        ValueError: If `sigma` is not positive, or `parents` no fraction.
     """
 
     def __init__(self, problem: Problem, rng: Generator, *, sigma: float, parents: float) -> None:
         super().__init__(problem, rng)
+        if not (sigma > 0 and 0 < parents <= 1):
+            raise ValueError(f"expected sigma > 0 and 0 < parents <= 1, got {sigma=}, {parents=}")
         self.sigma, self.parents = sigma, parents
 
     def ask(self, n: int) -> Tensor:

@@ -24,6 +24,9 @@ class Genetic(ArchiveOptimizer):
         blend: The α of the crossover.
         mutation_rate: Probability that a coordinate mutates.
         mutation_scale: Standard deviation of a mutation, in standard deviations of that coordinate over the parents.
+
+    Raises:
+        ValueError: If a setting is out of range.
     """
 
     def __init__(
@@ -37,6 +40,11 @@ class Genetic(ArchiveOptimizer):
         mutation_scale: float,
     ) -> None:
         super().__init__(problem, rng)
+        if not (parents >= 2 and blend >= 0 and 0 <= mutation_rate <= 1 and mutation_scale >= 0):
+            got = f"{parents=}, {blend=}, {mutation_rate=}, {mutation_scale=}"
+            raise ValueError(
+                f"expected parents >= 2, blend >= 0, 0 <= mutation_rate <= 1 and mutation_scale >= 0, got {got}"
+            )
         self.parents, self.blend = parents, blend
         self.mutation_rate, self.mutation_scale = mutation_rate, mutation_scale
 

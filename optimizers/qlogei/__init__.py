@@ -32,6 +32,9 @@ class QLogEI(GPOptimizer):
         whiten: See `GPOptimizer`.
         max_points: See `GPOptimizer`.
         fit_steps: See `GPOptimizer`.
+
+    Raises:
+        ValueError: If a setting is out of range.
     """
 
     def __init__(
@@ -51,6 +54,16 @@ class QLogEI(GPOptimizer):
         fit_steps: int,
     ) -> None:
         super().__init__(problem, rng, whiten=whiten, max_points=max_points, fit_steps=fit_steps)
+        counts = {
+            "batch": batch,
+            "restarts": restarts,
+            "raw_samples": raw_samples,
+            "steps": steps,
+            "mc_samples": mc_samples,
+        }
+        if not (min(counts.values()) >= 1 and around_best > 0 and margin >= 0):
+            got = f"{counts}, {around_best=}, {margin=}"
+            raise ValueError(f"expected counts of at least 1, around_best > 0 and margin >= 0, got {got}")
         self.batch, self.restarts, self.raw_samples = batch, restarts, raw_samples
         self.around_best, self.steps, self.mc_samples, self.margin = around_best, steps, mc_samples, margin
 

@@ -34,6 +34,9 @@ class Turbo(GPOptimizer):
         whiten: See `GPOptimizer`.
         max_points: See `GPOptimizer`.
         fit_steps: See `GPOptimizer`.
+
+    Raises:
+        ValueError: If a setting is out of range.
     """
 
     first: int
@@ -56,6 +59,11 @@ class Turbo(GPOptimizer):
         fit_steps: int,
     ) -> None:
         super().__init__(problem, rng, whiten=whiten, max_points=max_points, fit_steps=fit_steps)
+        if not (0 < length_min <= length <= length_max and min(successes, chunk) >= 1):
+            got = f"{length_min=}, {length=}, {length_max=}, {successes=}, {chunk=}"
+            raise ValueError(
+                f"expected 0 < length_min <= length <= length_max, successes >= 1 and chunk >= 1, got {got}"
+            )
         self.length_init, self.length_min, self.length_max = length, length_min, length_max
         self.successes, self.chunk = successes, chunk
         self._restart(0)

@@ -47,6 +47,7 @@ def planned(cli, monkeypatch) -> Callable[[str], list[Plan]]:
 
     monkeypatch.setattr(Sweep, "_check_folders", stop)
     monkeypatch.setattr(Plan, "execute", lambda plan, position: plans.append(plan))
+    monkeypatch.setattr(Plan, "outcome", lambda plan: "not started")
 
     def plan(line: str) -> list[Plan]:
         plans.clear()

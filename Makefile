@@ -32,10 +32,10 @@ types: setup
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadscope -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadscope -rs -m "not slow"
 
 test-slow: setup
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadscope -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadscope -rs -m slow
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -44,5 +44,6 @@ def check_plugin(kind: Kind, name: str, **attributes: object) -> int:
     with TemporaryDirectory() as folder:
         file = Path(folder, f"test_{Path(folder).name}.py")  # a name of its own, as modules are imported once
         file.write_text(source)
-        options = ("-q", "--tb=short", "--import-mode=importlib", f"--rootdir={folder}", "-p", "no:cacheprovider")
+        options = ["-q", "--tb=short", "--import-mode=importlib", f"--rootdir={folder}", "-p", "no:cacheprovider"]
+        options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # pytest's plugins are imported by now
         return int(pytest.main([str(file), *options]))

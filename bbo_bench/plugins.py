@@ -110,6 +110,11 @@ def _folders(kind: Kind) -> Iterator[Path]:
     spec = find_spec(f"bbo_bench.{kind}s")
     shipped = list(spec.submodule_search_locations or ()) if spec else []
     folders = dict.fromkeys(Path(root).resolve() for root in [*shipped, *local_folders(kind)])
+    for file in (file for root in folders for file in sorted(root.glob("*/*.yaml"))):
+        if not file.with_name("__init__.py").exists() and _is_choice(_load(file)):
+            raise PluginError(
+                f"{file.parent} has {file.name}, but no __init__.py; a plugin is a Python package, so add one"
+            )
     yield from _unique(kind, (init.parent for root in folders for init in sorted(root.glob("*/__init__.py")))).values()
     for entry in entry_points(group=f"bbo_bench.{kind}s"):
         yield _installed(entry.value)

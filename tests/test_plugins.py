@@ -121,6 +121,16 @@ def test_a_root_without_plugins_is_named(monkeypatch, tmp_path):
         choices("task")
 
 
+def test_a_folder_that_is_no_package_is_named(toys, tmp_path):
+    folder = write(tmp_path, "bare").parent
+    (folder / "__init__.py").unlink()
+    toys(tmp_path)
+    with pytest.raises(PluginError, match=f"{folder} has bare.yaml, but no __init__.py"):
+        choices("optimizer")
+    (folder / "bare.yaml").write_text("notes: of no plugin")
+    assert "bare" not in choices("optimizer")
+
+
 def test_an_unreadable_file_is_named(toys, tmp_path):
     file = write(tmp_path, "torn", "_target_: [")
     toys(tmp_path)

@@ -79,7 +79,7 @@ def launch(arguments: Sequence[str]) -> None:
 
 
 def job(config: DictConfig) -> None:
-    """Make one run, and say what it has come to. In a sweep its failure is noted for the summary, and the other runs go on."""
+    """Make one run and say what came of it. In a sweep its failure is noted for the summary, the other runs go on."""
     settings = HydraConfig.get()
     try:
         plan = _plan(config, settings, _known())

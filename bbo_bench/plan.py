@@ -111,7 +111,8 @@ class Plan:
         names = {"mean": "reward_mean", "validity": "validity", "best": "best"}
         known = [f"{name} {float(row[key]):.2f}" for name, key in names.items() if row.get(key)]
         numbers = ", ".join(known) or "complete"  # without evaluation there are none
-        return f"{shown(self.folder)}: {numbers} after {row['queries']} queries; bbo-bench report {shown(self.folder.parents[2])}"
+        report = f"bbo-bench report {shown(self.folder.parents[2])}"
+        return f"{shown(self.folder)}: {numbers} after {row['queries']} queries; {report}"
 
     def _settings(self, kind: Kind) -> dict[str, Any]:
         return {key: value for key, value in self.config[kind].items() if key != "name"}

@@ -21,7 +21,7 @@ def files(folder):
 
 def bbo_bench(*arguments):
     variable, _, roots = COMMANDS[0].partition("=")
-    environment = os.environ | {variable: str(ROOT / roots), "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+    environment = os.environ | {variable: roots.replace("$PWD", str(ROOT)), "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
     command = [sys.executable, "-c", "import sys; from bbo_bench.cli import main; sys.exit(main())", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
@@ -46,6 +46,14 @@ def test_the_commands_run(command, tmp_path):
         assert [line.split(",")[1] for line in metrics.read_text().splitlines()] == ["queries", "32", "96"]
     else:
         assert re.search(r"\d+ passed", done.stdout)
+
+
+def test_the_lines_that_are_shown_compute_y_prior():
+    [source] = re.findall(r"```python\n(from bbo_bench.oracle.*?)```", PAGE, re.DOTALL)
+    environment = os.environ | {"BBO_BENCH_PLUGINS": str(ROOT / "examples"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", source], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert abs(float(done.stdout)) < 5 / (2 * 10_000) ** 0.5, "a point on the circle has a variance of 1/2 in x"
 
 
 def test_the_suite_that_is_shown_runs(tmp_path):

@@ -45,10 +45,15 @@ class GPOptimizer(ArchiveOptimizer):
         whiten: Search along the principal axes of round 0, not those of the box.
         max_points: Designs the process is fitted to: those closest to the best one.
         fit_steps: Most iterations of a fit.
+
+    Raises:
+        ValueError: If a number is out of range.
     """
 
     def __init__(self, problem: Problem, rng: Generator, *, whiten: bool, max_points: int, fit_steps: int) -> None:
         super().__init__(problem, rng)
+        if max_points < 2 or fit_steps < 1:
+            raise ValueError(f"expected max_points >= 2 and fit_steps >= 1, got {max_points} and {fit_steps}")
         self.whiten, self.max_points, self.fit_steps = whiten, max_points, fit_steps
 
     @abstractmethod

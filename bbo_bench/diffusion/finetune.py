@@ -83,6 +83,10 @@ class FineTuner(Optimizer):
             raise ValueError(f"kl_weight must be at least 0, got {kl_weight}")
         self.prior = problem.prior
         self.transition = self.prior.transition
+        if not (self.transition.std > 0).all():
+            raise ValueError(
+                f"{type(self).__name__} needs a stochastic sampler: set eta > 0 and min_std > 0 in the prior"
+            )
         self.reference = self.prior.denoiser
         self.training = training
         self.policy = Policy(self.reference, training.lora_rank, rng)
@@ -187,6 +191,13 @@ class FineTuner(Optimizer):
         policy, prior = (step.mean_by(net, k, x) for net in (self.policy, self.reference))
         path_kl = float(step.kl(k, policy, prior).sum()) / DIAGNOSED
         return {"kl": path_kl} | ({} if self.proxy is None else {"proxy_error": self.proxy.error})
+
+
+def check_counts(**counts: int) -> None:
+    """Raise `ValueError` unless all counts are at least 1; names those that are not."""
+    wrong = ", ".join(f"{name}={count}" for name, count in counts.items() if count < 1)
+    if wrong:
+        raise ValueError(f"expected counts of at least 1, got {wrong}")
 
 
 def pairs(states: Tensor) -> tuple[Tensor, Tensor]:

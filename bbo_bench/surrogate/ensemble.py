@@ -144,7 +144,7 @@ class Ensemble:
             torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
-            if i % every == 0:
+            if i % every == 0 or i == self.updates:
                 error = self._held_out_error(z, target, held_out)
                 better = error < best_error
                 best_error = torch.where(better, error, best_error)

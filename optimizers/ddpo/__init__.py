@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.finetune import FineTuner, Training, pairs
+from bbo_bench.diffusion.finetune import FineTuner, Training, check_counts, pairs
 from bbo_bench.surrogate.ensemble import Ensemble
 
 
@@ -48,6 +48,9 @@ class DDPO(FineTuner):
         clip: Ratios outside 1 ± clip give no gradient where they would go further.
         max_advantage: Advantages, standardized over a rollout, are clipped to this size.
         training: How the policy is trained.
+
+    Raises:
+        ValueError: If a setting is out of range.
     """
 
     def __init__(
@@ -62,10 +65,13 @@ class DDPO(FineTuner):
         epochs: int,
         minibatches: int,
         clip: float,
-        max_advantage: float = 5.0,
+        max_advantage: float,
         training: Training,
     ) -> None:
         super().__init__(problem, rng, proxy=proxy, kl_weight=kl_weight, training=training)
+        check_counts(iterations=iterations, samples=samples, epochs=epochs, minibatches=minibatches)
+        if clip <= 0 or max_advantage <= 0:
+            raise ValueError(f"expected clip > 0 and max_advantage > 0, got {clip=} and {max_advantage=}")
         self.iterations, self.samples, self.epochs = iterations, samples, epochs
         self.minibatches, self.clip, self.max_advantage = minibatches, clip, max_advantage
 

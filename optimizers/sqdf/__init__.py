@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Generator, Tensor
 
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.finetune import FineTuner, Training
+from bbo_bench.diffusion.finetune import FineTuner, Training, check_counts
 from bbo_bench.diffusion.replay import Replay, Rollout
 from bbo_bench.surrogate.ensemble import Ensemble
 
@@ -33,6 +34,9 @@ class SQDF(FineTuner):
         capacity: Trajectories in the replay buffer, which starts empty in every round.
         replay: How training states are drawn; see `Replay`.
         training: How the policy is trained.
+
+    Raises:
+        ValueError: If a setting is out of range.
     """
 
     def __init__(
@@ -56,14 +60,18 @@ class SQDF(FineTuner):
             raise ValueError("SQDF follows the gradient of a proxy, got proxy=null; leave it as it is in sqdf.yaml")
         if not 0 < gamma <= 1:
             raise ValueError(f"gamma must lie in (0, 1], got {gamma}")
+        check_counts(
+            updates=updates, batch_size=batch_size, rollouts=rollouts, rollout_every=rollout_every, capacity=capacity
+        )
         self.gamma = gamma ** (50 / self.transition.steps)
+        self.buffer = partial(Replay, capacity, replay, self.gamma)
+        self.buffer()  # refuses an unknown mode before any query is spent
         self.updates, self.batch_size = updates, batch_size
         self.rollouts, self.rollout_every = rollouts, rollout_every
-        self.capacity, self.replay = capacity, replay
 
     def losses(self) -> Iterator[Tensor]:
         """See `FineTuner.losses`."""
-        buffer = Replay(self.capacity, self.replay, self.gamma)
+        buffer = self.buffer()
         for update in range(self.updates):
             if update % self.rollout_every == 0:
                 states = self.trajectories(self.rollouts)

@@ -108,6 +108,7 @@ def test_ddpo_with_kl_meets_the_tilted_distribution(problem):
         epochs=1,
         minibatches=4,
         clip=0.2,
+        max_advantage=5.0,
         training=TRAINING,
     )
     check(tuned(ddpo), *optimum(problem.prior, 1.0, 1.0), tolerance=0.06)

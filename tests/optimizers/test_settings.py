@@ -2,6 +2,9 @@
 
 import pytest
 
+from bbo_bench.diffusion.transition import Transition
+from bbo_bench.testing.probe import Probe, problem_of
+
 WRONG = [
     ("cma_es", {"sigma": -1.0}, "sigma > 0"),
     ("cma_es", {"parents": 0.0}, "0 < parents <= 1"),
@@ -19,3 +22,27 @@ def test_a_setting_out_of_range_is_refused(problem, build, name, setting, expect
     [(key, value)] = setting.items()
     with pytest.raises(ValueError, match=f"expected .*{expected}.*got .*{key}.*{value}"):
         build(name, problem, **setting)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "message"),
+    [
+        ("sqdf", {"rollout_every": 0}, "counts of at least 1, got rollout_every=0"),
+        ("sqdf", {"replay": "best"}, "one of random, .*got 'best'"),
+        ("sqdf", {"proxy": None}, "got proxy=null"),
+        ("sqdf", {"gamma": 1.5}, "gamma must lie in"),
+        ("ddpo", {"minibatches": 0}, "counts of at least 1, got minibatches=0"),
+        ("ddpo", {"clip": 0.0}, "clip > 0 .*got clip=0.0"),
+        ("ddpo", {"kl_weight": -1.0}, "at least 0, got -1.0"),
+    ],
+)
+def test_fine_tuners_refuse_a_setting_out_of_range(build, name, setting, message):
+    with pytest.raises(ValueError, match=message):
+        build(name, problem_of(Probe(), (8,)), **setting)
+
+
+def test_fine_tuners_refuse_a_deterministic_sampler(build):
+    problem = problem_of(Probe(), (8,))
+    problem.prior.transition = Transition(problem.prior.scheduler, steps=5, eta=0.0)
+    with pytest.raises(ValueError, match="stochastic sampler"):
+        build("sqdf", problem)

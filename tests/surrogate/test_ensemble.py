@@ -79,6 +79,15 @@ def test_constant_scores_and_few_points_are_no_trouble():
     assert float(prediction) == pytest.approx(5.0, abs=1.0)
 
 
+def test_few_updates_are_not_lost():
+    z, y = data(128)
+    ensemble = Ensemble(width=64, updates=15, patience=200)  # fewer than there are between two looks at the error
+    ensemble.fit(z, y, generator(0))
+    assert 0 < ensemble.error < 10
+    error = (ensemble.predict(z) - y).square().mean()
+    assert float(error) < float(y.var())
+
+
 def test_unknown_optimism_is_refused():
     with pytest.raises(ValueError, match="one of mean, ucb"):
         Ensemble(optimism="hope")

@@ -151,7 +151,7 @@ def _budget(values: Mapping[str, Any]) -> Any:
 
 
 def _check_target(label: str, settings: Mapping[str, Any], supplied: int) -> None:
-    parameters = list(inspect.signature(_imported(label, settings["_target_"])).parameters.values())[supplied:]
+    parameters = _parameters(_imported(label, settings["_target_"]))[supplied:]
     named = {p.name: p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
     keys = {key for key in settings if not (key.startswith("_") and key.endswith("_"))}
     unknown = [] if any(p.kind is p.VAR_KEYWORD for p in parameters) else sorted(keys - named.keys())
@@ -163,6 +163,21 @@ def _check_target(label: str, settings: Mapping[str, Any], supplied: int) -> Non
     for key, value in settings.items():
         if isinstance(value, Mapping) and "_target_" in value:
             _check_target(f"{label}, {key},", value, 0)
+
+
+def _parameters(target: Any) -> list[inspect.Parameter]:
+    """What a function or a class takes; what its constructor passes on by `**` is what the next base class takes."""
+    if not inspect.isclass(target):
+        return list(inspect.signature(target).parameters.values())
+    found: dict[str, inspect.Parameter] = {}
+    for base in target.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        own = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
+        found |= {p.name: p for p in own if p.name not in found and p.kind is not p.VAR_KEYWORD}
+        if not any(p.kind is p.VAR_KEYWORD for p in own):
+            break
+    return list(found.values())
 
 
 def _imported(label: str, target: str) -> Any:

@@ -1,19 +1,20 @@
-"""What every fine-tuning method shares: policy, rewards, rollouts, training. A method is its losses."""
+"""What every fine-tuning method shares: policy, rollouts, training. A method is its losses."""
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
 
-from bbo_bench.core import Optimizer, Problem, State
+from bbo_bench.core import Problem, State
+from bbo_bench.diffusion.generative import Generative
 from bbo_bench.diffusion.policy import Policy
-from bbo_bench.diffusion.prior import DiffusionPrior
-from bbo_bench.surrogate.ensemble import Ensemble
+from bbo_bench.diffusion.transition import Denoiser
 
 DIAGNOSED = 64
 """Trajectories in the estimate of the KL divergence to the prior."""
@@ -49,22 +50,41 @@ class Training:
             raise ValueError(f"lora_rank must be at least 1, or null to train all weights, got {self.lora_rank}")
 
 
-class FineTuner(Optimizer):
-    """Fine-tunes the denoiser of a diffusion prior towards the rewards of a proxy, or of the oracle itself.
+class Trajectories(NamedTuple):
+    """Denoising trajectories."""
 
-    Rewards are scores standardized by mean and standard deviation of the first round, which the prior has proposed, so
-    that `kl_weight` means the same on every task: prior standard deviations per nat.
+    states: Tensor
+    """`n x (T+1) x latent_shape`: x_T, ..., x_0."""
+    means: Tensor
+    """`n x T x latent_shape`: the means around which x_{T-1}, ..., x_0 were drawn."""
+
+    @property
+    def x0(self) -> Tensor:
+        """`n x latent_shape`: where they end."""
+        return self.states[:, -1]
+
+
+class Rollout(NamedTuple):
+    """Trajectories with the rewards of their ends."""
+
+    trajectories: Trajectories
+    reward: Tensor
+    """`n` rewards of x_0."""
+
+
+class FineTuner(Generative):
+    """Fine-tunes the denoiser of a diffusion prior. Every round goes on from the policy of the round before.
 
     Args:
-        problem: With a `DiffusionPrior`.
+        problem: With a `DiffusionPrior` whose sampler is stochastic.
         rng: Generator on the prior's device.
-        proxy: Makes the model of the score; None for rewards from the oracle alone.
-        kl_weight: Weight α of the KL divergence to the prior, per nat.
+        kl_weight: Weight α of the KL divergence to the prior, in prior standard deviations of the score per nat.
         training: How the policy is trained.
+        steps: Number T of the policy's sampling steps; None is the prior's.
+        **shared: See `Generative`.
 
     Raises:
-        TypeError: If the problem's prior is no `DiffusionPrior`.
-        ValueError: If a number is out of range.
+        ValueError: If a number is out of range, or the sampler is deterministic.
     """
 
     def __init__(
@@ -72,125 +92,148 @@ class FineTuner(Optimizer):
         problem: Problem,
         rng: Generator,
         *,
-        proxy: Callable[[], Ensemble] | None,
-        kl_weight: float,
+        kl_weight: float = 0.0,
         training: Training,
+        steps: int | None = None,
+        **shared: Any,
     ) -> None:
-        super().__init__(problem, rng)
-        if not isinstance(problem.prior, DiffusionPrior):
-            raise TypeError(f"{type(self).__name__} fine-tunes a DiffusionPrior, got {type(problem.prior).__name__}")
+        super().__init__(problem, rng, **shared)
+        if steps is not None:
+            check_counts(steps=steps)
+            self.transition = self.prior.sampler(steps)
         if kl_weight < 0:
             raise ValueError(f"kl_weight must be at least 0, got {kl_weight}")
-        self.prior = problem.prior
-        self.transition = self.prior.transition
         if not (self.transition.std > 0).all():
             raise ValueError(
                 f"{type(self).__name__} needs a stochastic sampler: set eta > 0 and min_std > 0 in the prior"
             )
-        self.reference = self.prior.denoiser
         self.training = training
         self.policy = Policy(self.reference, training.lora_rank, rng)
-        self.proxy = proxy() if proxy is not None else None
         self.kl_weight = kl_weight
-        self.x = torch.empty(0, *problem.domain.shape, device=rng.device)
-        self.y = torch.empty(0, device=rng.device)
-        self._asked: Tensor | None = None
+        self._asked: Trajectories | None = None
         self._numbers: dict[str, float] = {}
 
     @abstractmethod
     def losses(self) -> Iterator[Tensor]:
         """Losses to descend, one after the other; a step of AdamW is taken after each."""
 
-    def ask(self, n: int) -> Tensor:
-        """Fresh samples of the policy."""
-        self._asked = self.trajectories(n)
-        return self.prior.decode(self._asked[:, -1])
-
-    def recommend(self, n: int) -> Tensor:
-        """Fresh samples of the policy."""
-        return self.prior.decode(self.trajectories(n)[:, -1])
-
-    def tell(self, x: Tensor, y: Tensor) -> None:
-        """Refit the proxy to all data, then fine-tune the policy."""
-        self.x, self.y = torch.cat([self.x, x]), torch.cat([self.y, y])
-        if self.proxy is not None:
-            self.proxy.fit(self.prior.encode(self.x), self.y, self.rng)
-        self._numbers = {"loss": self._descend(), **self._diagnose()}
+    def learn(self) -> None:
+        """Fine-tune the policy."""
+        self._numbers = {"loss": self._descend(), "kl": self._path_kl()}
         self._asked = None
 
-    def predict(self, x: Tensor) -> Tensor | None:
-        """The proxy's mean prediction, without optimism."""
-        return None if self.proxy is None else self.proxy.predict(self.prior.encode(x)).detach()
+    def ask(self, n: int) -> Tensor:
+        """Fresh samples of the policy, whose trajectories are kept."""
+        self._asked = self.trajectories(self.start(n))
+        return self.prior.decode(self._asked.x0)
 
-    def reward(self, z: Tensor) -> Tensor:
-        """Optimistic rewards of `n x latent_shape` latents by the proxy, an `n`-dim tensor, differentiable.
+    def sample(self, n: int) -> Tensor:
+        """Fresh samples of the policy."""
+        return self.trajectories(self.prior.noise(n, self.rng)).x0
 
-        Raises:
-            ValueError: If there is no proxy.
-        """
-        if self.proxy is None:
-            raise ValueError(f"{type(self).__name__} needs a proxy for this, but was made with proxy=null")
-        return self.standardized(self.proxy(z))
-
-    def standardized(self, y: Tensor) -> Tensor:
-        """Scores in standard deviations of the first round above its mean."""
-        first = self.y[: self.problem.budget[0]]
-        std = first.std()
-        return (y - first.mean()) / torch.where(std > 0, std, torch.ones_like(std))
+    def start(self, n: int) -> Tensor:
+        """`n x latent_shape` noise x_T, from which trajectories start that are learnt from."""
+        return self.prior.noise(n, self.rng)
 
     @torch.no_grad()
-    def trajectories(self, n: int) -> Tensor:
-        """States x_T, ..., x_0 of fresh samples of the policy, `n x (T+1) x latent_shape`."""
-        noise = self.prior.noise(n, self.rng)
-        return torch.stack([noise, *self.transition.walk(self.policy.merged(), noise, self.rng)], 1)
+    def trajectories(self, x: Tensor, first: int = 0) -> Trajectories:
+        """Fresh trajectories of the policy, from `n x latent_shape` states, taking the steps from `first` on."""
+        net = self.policy.merged()
+        states, means = [x], []
+        for k in range(first, self.transition.steps):
+            means.append(self.transition.mean_by(net, k, states[-1]))
+            states.append(self.transition.step(k, means[-1], self.rng))
+        return Trajectories(torch.stack(states, 1), torch.stack(means, 1))
+
+    @torch.no_grad()
+    def rollout(self, n: int) -> Rollout:
+        """`n` fresh trajectories of the policy with rewards by the proxy."""
+        trajectories = self.trajectories(self.start(n))
+        return Rollout(trajectories, self.reward(trajectories.x0))
+
+    def rollouts(self, iterations: int, samples: int) -> Iterator[Rollout]:
+        """What to learn from in a round: `iterations` fresh rollouts of `samples` trajectories.
+
+        Without a proxy it is one: the trajectories that led to the round's designs, with the oracle's scores; none in
+        the first round, whose designs no trajectory of the policy led to.
+        """
+        if self.proxy is not None:
+            for _ in range(iterations):
+                yield self.rollout(samples)
+        elif self._asked is not None:
+            x0 = self._asked.x0
+            yield Rollout(self._asked, self.standardized(self.y[-len(x0) :]) + self.bonus(x0))
+
+    @torch.no_grad()
+    def scored(self, n: int) -> tuple[Tensor, Tensor]:
+        """Latents with rewards: `n` fresh samples by the proxy; without one, all queried designs by the oracle."""
+        if self.proxy is not None:
+            z = self.sample(n)
+            return z, self.reward(z)
+        z = self.prior.encode(self.x)
+        return z, self.standardized(self.y) + self.bonus(z)
+
+    def denoising_error(self, denoiser: Denoiser, z: Tensor, k: Tensor, noise: Tensor) -> Tensor:
+        """Squared error of the network's output for `n x latent_shape` latents noised to steps `k`, an `n`-dim tensor.
+
+        A sum over dimensions: times `transition.kl_per_error[k]` it is the KL divergence, in nats, of the step from
+        x_t to the step that knows x_0.
+        """
+        x = self.transition.noise(k, z, noise)
+        output = denoiser(x, self.transition.timesteps[k])
+        return (output - self.transition.target(k, x, z)).flatten(1).square().sum(1)
 
     def state_dict(self) -> State:
         """See `Optimizer.state_dict`."""
-        return {
-            "x": self.x,
-            "y": self.y,
-            "policy": self.policy.weights(),
-            "proxy": None if self.proxy is None else self.proxy.state_dict(),
-            "diagnostics": self._numbers,
-        }
+        return super().state_dict() | {"policy": self.policy.weights(), "diagnostics": self._numbers}
 
     def load_state_dict(self, state: State) -> None:
         """See `Optimizer.load_state_dict`."""
-        self.x, self.y = state["x"].to(self.rng.device), state["y"].to(self.rng.device)
+        super().load_state_dict(state)
         self.policy.load_weights(state["policy"])
-        if self.proxy is not None:
-            self.proxy.load_state_dict(state["proxy"], self.rng.device)
         self._numbers = state["diagnostics"]
 
     def diagnostics(self) -> dict[str, float]:
         """Mean loss of the last fine-tuning, KL of the policy's trajectories to the prior's, held-out proxy error."""
-        return self._numbers
+        return self._numbers | super().diagnostics()
 
     def _descend(self) -> float:
         weights = list(self.policy.trainable().values())
         training = self.training
         optimizer = torch.optim.AdamW(weights, lr=training.learning_rate, weight_decay=training.weight_decay)
-        total, steps = torch.zeros((), device=self.rng.device), 0
-        for loss in self.losses():
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            nn.utils.clip_grad_norm_(weights, training.max_grad_norm)
-            optimizer.step()
-            total += loss.detach()
-            steps += 1
-        mean = float(total) / max(steps, 1)
-        if not math.isfinite(mean):
-            name = type(self).__name__
-            raise DivergedError(f"{name}: the loss became {mean}; lower learning_rate or raise kl_weight")
-        return mean
+        total, finite = torch.zeros(2, device=self.rng.device)
+        steps = 0
+        try:
+            for loss in self.losses():
+                optimizer.zero_grad()
+                torch.autograd.backward(loss)
+                norm = nn.utils.clip_grad_norm_(weights, training.max_grad_norm)
+                optimizer.step()
+                total += loss.detach()
+                finite += (total + norm).isfinite()  # once it is not finite, the total never is again
+                steps += 1
+        except (RuntimeError, ValueError) as error:
+            if int(finite) == steps:
+                raise
+            raise self._diverged(int(finite)) from error
+        if int(finite) < steps:
+            raise self._diverged(int(finite))
+        return float(total) / max(steps, 1)
+
+    def _diverged(self, finite: int) -> DivergedError:
+        i = sum(queries < len(self.y) for queries in accumulate(self.problem.budget))
+        return DivergedError(
+            f"{type(self).__name__} diverged: round {i}, step {finite + 1} has a loss or gradient that is not finite; "
+            "lower learning_rate or raise kl_weight; the run's folder keeps the state of the round before"
+        )
 
     @torch.no_grad()
-    def _diagnose(self) -> dict[str, float]:
+    def _path_kl(self) -> float:
         step = self.transition
-        x, k = pairs(self.trajectories(DIAGNOSED))
-        policy, prior = (step.mean_by(net, k, x) for net in (self.policy, self.reference))
-        path_kl = float(step.kl(k, policy, prior).sum()) / DIAGNOSED
-        return {"kl": path_kl} | ({} if self.proxy is None else {"proxy_error": self.proxy.error})
+        trajectories = self.trajectories(self.prior.noise(DIAGNOSED, self.rng))
+        x, k = pairs(trajectories.states)
+        prior = step.mean_by(self.reference, k, x)
+        return float(step.kl(k, trajectories.means.flatten(0, 1), prior).sum()) / DIAGNOSED
 
 
 def check_counts(**counts: int) -> None:

@@ -80,6 +80,11 @@ class DiffusionPrior(Prior):
         *_, z = self.transition.walk(self.denoiser, self.noise(n, rng), rng)
         return z
 
+    def sampler(self, steps: int) -> Transition:
+        """The same sampler with another number of steps."""
+        scheduler, sampler = self.scheduler, self._settings[1]
+        return Transition(scheduler, **{**sampler, "steps": steps}).to(self.transition.std.device)
+
     def noise(self, n: int, rng: Generator) -> Tensor:
         """`n x latent_shape` standard normal latents, where sampling starts."""
         return torch.randn(n, *self.latent_shape, generator=rng, device=rng.device)

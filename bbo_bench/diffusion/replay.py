@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Generator, Tensor
 
 MODES = ("random", "on_policy", "reward", "on_policy+random", "reward+gamma")
-
-
-class Rollout(NamedTuple):
-    """Denoising trajectories with their rewards."""
-
-    states: Tensor
-    """`n x (T+1) x latent_shape`: x_T, ..., x_0."""
-    reward: Tensor
-    """`n` rewards of x_0."""
 
 
 class Replay:
@@ -40,15 +29,15 @@ class Replay:
         if mode not in MODES:
             raise ValueError(f"the replay mode must be one of {', '.join(MODES)}, got {mode!r}")
         self.capacity, self.mode, self.gamma = capacity, mode, gamma
-        self._rollout: Rollout | None = None
+        self._kept: tuple[Tensor, Tensor] | None = None
         self._newest = 0
 
-    def add(self, rollout: Rollout) -> None:
-        """Add the newest trajectories."""
-        self._newest = min(len(rollout.reward), self.capacity)
-        if self._rollout is not None:
-            rollout = Rollout(*(torch.cat(pair) for pair in zip(self._rollout, rollout, strict=True)))
-        self._rollout = Rollout(*(part[-self.capacity :] for part in rollout))
+    def add(self, states: Tensor, reward: Tensor) -> None:
+        """Add the newest trajectories: states x_T, ..., x_0, `n x (T+1) x latent_shape`, and `n` rewards of x_0."""
+        self._newest = min(len(reward), self.capacity)
+        if self._kept is not None:
+            states, reward = torch.cat([self._kept[0], states]), torch.cat([self._kept[1], reward])
+        self._kept = states[-self.capacity :], reward[-self.capacity :]
 
     def sample(self, n: int, rng: Generator) -> tuple[Tensor, Tensor]:
         """States x_t, `n x latent_shape`, and their step numbers, an `n`-dim tensor.
@@ -56,9 +45,9 @@ class Replay:
         Raises:
             ValueError: If nothing has been added.
         """
-        if self._rollout is None:
+        if self._kept is None:
             raise ValueError("the replay buffer is empty: add a rollout before sampling from it")
-        states, reward = self._rollout
+        states, reward = self._kept
         rows = self._rows(reward, n, rng)
         weights = reward.new_ones(states.shape[1] - 1)
         if self.mode == "reward+gamma":

@@ -49,6 +49,8 @@ class Transition:
         self.timesteps = scheduler.timesteps.clone()
         self.alpha_bar = scheduler.alphas_cumprod[self.timesteps].float()
         self.std = prev[:, 2].clamp(min=min_std if eta > 0 else 0.0)
+        self.kl_per_error = prev[:, 1] ** 2 / (2 * self.std**2)
+        """`T` factors from the squared error of an output to the KL divergence of the step, in nats; η > 0."""
         self._mean = prev[:, :2]
         self._start = start[:, :2]
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.finetune import FineTuner, Training, check_counts
-from bbo_bench.diffusion.replay import Replay, Rollout
-from bbo_bench.surrogate.ensemble import Ensemble
+from bbo_bench.diffusion.finetune import FineTuner, check_counts
+from bbo_bench.diffusion.replay import Replay
 
 
 class SQDF(FineTuner):
@@ -22,10 +22,8 @@ class SQDF(FineTuner):
     reparameterized (eq. 16), so its gradient is one step deep.
 
     Args:
-        problem: With a `DiffusionPrior`.
+        problem: With a `DiffusionPrior` whose sampler is stochastic.
         rng: Generator on the prior's device.
-        proxy: Makes the differentiable model of the score.
-        kl_weight: α, in prior standard deviations of the score per nat, summed over dimensions.
         gamma: Discount per denoising step of a chain of 50; γ^{50/T} is used for T steps.
         updates: Gradient steps per round.
         batch_size: States per gradient step.
@@ -33,7 +31,7 @@ class SQDF(FineTuner):
         rollout_every: Gradient steps between rollouts.
         capacity: Trajectories in the replay buffer, which starts empty in every round.
         replay: How training states are drawn; see `Replay`.
-        training: How the policy is trained.
+        **shared: See `FineTuner`.
 
     Raises:
         ValueError: If a setting is out of range.
@@ -44,8 +42,6 @@ class SQDF(FineTuner):
         problem: Problem,
         rng: Generator,
         *,
-        proxy: Callable[[], Ensemble] | None,
-        kl_weight: float,
         gamma: float,
         updates: int,
         batch_size: int,
@@ -53,10 +49,10 @@ class SQDF(FineTuner):
         rollout_every: int,
         capacity: int,
         replay: str,
-        training: Training,
+        **shared: Any,
     ) -> None:
-        super().__init__(problem, rng, proxy=proxy, kl_weight=kl_weight, training=training)
-        if proxy is None:
+        super().__init__(problem, rng, **shared)
+        if self.proxy is None:
             raise ValueError("SQDF follows the gradient of a proxy, got proxy=null; leave it as it is in sqdf.yaml")
         if not 0 < gamma <= 1:
             raise ValueError(f"gamma must lie in (0, 1], got {gamma}")
@@ -67,16 +63,15 @@ class SQDF(FineTuner):
         self.buffer = partial(Replay, capacity, replay, self.gamma)
         self.buffer()  # refuses an unknown mode before any query is spent
         self.updates, self.batch_size = updates, batch_size
-        self.rollouts, self.rollout_every = rollouts, rollout_every
+        self.fresh, self.rollout_every = rollouts, rollout_every
 
     def losses(self) -> Iterator[Tensor]:
         """See `FineTuner.losses`."""
         buffer = self.buffer()
         for update in range(self.updates):
             if update % self.rollout_every == 0:
-                states = self.trajectories(self.rollouts)
-                with torch.no_grad():
-                    buffer.add(Rollout(states, self.reward(states[:, -1])))
+                trajectories, reward = self.rollout(self.fresh)
+                buffer.add(trajectories.states, reward)
             yield self.loss(*buffer.sample(self.batch_size, self.rng))
 
     def loss(self, x: Tensor, k: Tensor) -> Tensor:

@@ -1,16 +1,16 @@
 import pytest
 import torch
 
-from bbo_bench.diffusion.replay import MODES, Replay, Rollout
+from bbo_bench.diffusion.replay import MODES, Replay
 from bbo_bench.seeding import generator
 
 STEPS = 4
 
 
-def rollout(*rewards: float) -> Rollout:
+def rollout(*rewards: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Trajectories whose states are numbered reward + step / 10."""
     reward = torch.tensor(rewards, dtype=torch.float)
-    return Rollout((reward[:, None] + torch.arange(STEPS + 1) / 10)[..., None], reward)
+    return (reward[:, None] + torch.arange(STEPS + 1) / 10)[..., None], reward
 
 
 def shares(replay: Replay, n: int = 20_000) -> dict[float, float]:
@@ -22,7 +22,7 @@ def shares(replay: Replay, n: int = 20_000) -> dict[float, float]:
 @pytest.mark.parametrize("mode", MODES)
 def test_states_belong_to_their_steps(mode):
     replay = Replay(mode=mode, gamma=0.9)
-    replay.add(rollout(1, 2, 3))
+    replay.add(*rollout(1, 2, 3))
     x, k = replay.sample(64, generator(0))
     assert x.shape == (64, 1)
     assert set(k.tolist()) <= set(range(STEPS))
@@ -31,29 +31,29 @@ def test_states_belong_to_their_steps(mode):
 
 def test_random_is_uniform_over_all():
     replay = Replay(mode="random")
-    replay.add(rollout(1, 2))
-    replay.add(rollout(3, 4))
+    replay.add(*rollout(1, 2))
+    replay.add(*rollout(3, 4))
     assert shares(replay) == pytest.approx({1: 0.25, 2: 0.25, 3: 0.25, 4: 0.25}, abs=0.02)
 
 
 def test_on_policy_draws_the_newest_and_the_mixture_half_of_them():
     for mode, expected in (("on_policy", {3: 1.0}), ("on_policy+random", {1: 0.25, 3: 0.75})):
         replay = Replay(mode=mode)
-        replay.add(rollout(1))
-        replay.add(rollout(3))
+        replay.add(*rollout(1))
+        replay.add(*rollout(3))
         assert shares(replay) == pytest.approx(expected, abs=0.02)
 
 
 def test_reward_draws_the_best():
     replay = Replay(mode="reward")
-    replay.add(rollout(1, 5, 3, 4))
+    replay.add(*rollout(1, 5, 3, 4))
     x, k = replay.sample(2, generator(0))
     assert sorted((x[:, 0] - k / 10).round().tolist()) == [4, 5]
 
 
 def test_priorities_are_rewards_above_the_lowest_even_if_all_are_negative():
     replay = Replay(mode="reward+gamma")
-    replay.add(rollout(-9, -8, -6))
+    replay.add(*rollout(-9, -8, -6))
     drawn = shares(replay)
     assert drawn.pop(-9, 0) < 0.01
     assert drawn == pytest.approx({-8: 0.25, -6: 0.75}, abs=0.02)
@@ -61,14 +61,14 @@ def test_priorities_are_rewards_above_the_lowest_even_if_all_are_negative():
 
 def test_priorities_of_equal_rewards_are_uniform():
     replay = Replay(mode="reward+gamma")
-    replay.add(rollout(2, 2))
+    replay.add(*rollout(2, 2))
     x, _ = replay.sample(100, generator(0))
     assert x.isfinite().all()
 
 
 def test_late_steps_are_preferred_by_the_discount():
     replay = Replay(mode="reward+gamma", gamma=0.5)
-    replay.add(rollout(1, 2))
+    replay.add(*rollout(1, 2))
     _, k = replay.sample(20_000, generator(0))
     expected = torch.tensor([1, 2, 4, 8]) / 15
     torch.testing.assert_close(k.bincount() / len(k), expected, atol=0.02, rtol=0)
@@ -77,7 +77,7 @@ def test_late_steps_are_preferred_by_the_discount():
 def test_the_oldest_leave_a_full_buffer():
     replay = Replay(capacity=2, mode="random")
     for reward in (1, 2, 3):
-        replay.add(rollout(reward))
+        replay.add(*rollout(reward))
     assert shares(replay).keys() == {2, 3}
 
 

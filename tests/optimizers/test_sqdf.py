@@ -3,60 +3,35 @@
 import pytest
 import torch
 
-from bbo_bench.core import Problem
-from bbo_bench.diffusion.denoisers import MLP
-from bbo_bench.diffusion.finetune import Training
-from bbo_bench.diffusion.prior import DiffusionPrior, Standardize
 from bbo_bench.diffusion.transition import Transition
-from bbo_bench.domains import Box
 from bbo_bench.optimizers.sqdf import SQDF
 from bbo_bench.seeding import generator
-
-C = torch.tensor([2.0, 1.0])
-SCHEDULER = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
+from bbo_bench.testing.gaussian import TRAINING, Quadratic, check, moments, problem, slopes, tuned
 
 
-class Quadratic:
-    """The score -|x - c|²/2 itself in the place of a proxy."""
+def shrinkage(step: Transition) -> torch.Tensor:
+    """1 + σ² ā_{t-1} of every step.
 
-    error = 0.0
-
-    def __call__(self, z):
-        return -(z - C).square().sum(1) / 2
-
-    def fit(self, z, y, rng):
-        """Nothing to learn."""
-
-
-def prior(steps: int) -> DiffusionPrior:
-    box = Box(torch.full((2,), -20.0), torch.full((2,), 20.0))
-    return DiffusionPrior(MLP(2, width=32, depth=1), Standardize(box), SCHEDULER, {"steps": steps})
+    For α = γ = 1 a step's loss |√ā m - c|²/2 + |m - A x|²/2σ² has its minimum at m = (A x + σ² √ā c) / (1 + σ² ā).
+    """
+    return 1 + step.std**2 * torch.cat([step.alpha_bar[1:], torch.ones(1)])
 
 
 def optima(step: Transition) -> tuple[float, float, float]:
-    """For α = γ = 1 mean, per unit of c, and variance of SQDF's optimum, and both of the tilted prior, which are equal.
-
-    A step's loss |√ā m - c|²/2 + |m - A x|²/2σ² has its minimum at the mean m = (A x + σ² √ā c) / (1 + σ² ā).
-    """
-    mean, variance, natural = 0.0, 1.0, 1.0
-    slopes = step.mean(torch.arange(step.steps), torch.ones(step.steps, 1), torch.zeros(step.steps, 1))[:, 0]
-    next_alpha_bar = torch.cat([step.alpha_bar[1:], torch.ones(1)])
-    for a, var, alpha_bar in zip(slopes.tolist(), step.std.square().tolist(), next_alpha_bar.tolist(), strict=True):
-        shrink = 1 + var * alpha_bar
-        mean = (a * mean + var * alpha_bar**0.5) / shrink
-        variance = (a / shrink) ** 2 * variance + var
-        natural = a**2 * natural + var
+    """For α = γ = 1 mean, per unit of c, and variance of SQDF's optimum; both of the tilted prior, which are equal."""
+    shrink = shrinkage(step)
+    mean, variance = moments(step, (step.std**2 * (shrink - 1)).sqrt() / shrink, slopes(step) / shrink)
+    _, natural = moments(step, torch.zeros(step.steps))
     return mean, variance, 1 / (1 / natural + 1)
 
 
 def test_the_numbers_of_the_readme():
-    assert optima(prior(50).transition) == pytest.approx((0.595, 0.432, 0.478), abs=5e-4)
+    assert optima(problem(50).prior.transition) == pytest.approx((0.595, 0.432, 0.478), abs=5e-4)
 
 
 def test_sqdf_overshoots_a_quadratic_reward_as_derived():
-    generative = prior(20)
     sqdf = SQDF(
-        Problem(generative.codec.box, generative, (2,)),
+        problem(20),
         generator(0),
         proxy=Quadratic,
         kl_weight=1.0,
@@ -67,12 +42,8 @@ def test_sqdf_overshoots_a_quadratic_reward_as_derived():
         rollout_every=20,
         capacity=1024,
         replay="random",
-        training=Training(learning_rate=2e-3, weight_decay=0.0, lora_rank=None),
+        training=TRAINING,
     )
-    sqdf.y = torch.tensor([-1.0, 1.0]) / 2**0.5  # they standardize to themselves
-    sqdf._descend()
-    z = torch.cat([sqdf.trajectories(4000)[:, -1] for _ in range(3)])
-    mean, variance, tilted = optima(generative.transition)
+    mean, variance, tilted = optima(sqdf.transition)
     assert mean > 1.2 * tilted
-    assert z.mean(0).tolist() == pytest.approx((mean * C).tolist(), rel=0.05)
-    assert z.var(0).tolist() == pytest.approx([variance] * 2, rel=0.1)
+    check(tuned(sqdf), mean * Quadratic().c, variance)

@@ -1,0 +1,113 @@
+"""What fine-tuners and guided samplers share: a diffusion prior, the data, a proxy of the score, rewards."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+
+from bbo_bench.core import Optimizer, Problem, State
+from bbo_bench.diffusion.prior import DiffusionPrior
+from bbo_bench.surrogate.ensemble import Ensemble
+
+
+class Generative(Optimizer):
+    """Steers a diffusion prior towards the rewards of a proxy, or of the oracle itself.
+
+    Rewards are scores standardized by mean and standard deviation of the first round, which the prior has proposed, so
+    that weights of rewards mean the same on every task.
+
+    Args:
+        problem: With a `DiffusionPrior`.
+        rng: Generator on the prior's device.
+        proxy: Makes the model of the score; None for rewards from the oracle alone.
+        diversity: Weight of the diversity within a batch, added to every reward: the mean distance of a latent to the
+            others of its batch, in root mean squares per dimension.
+
+    Raises:
+        TypeError: If the problem's prior is no `DiffusionPrior`.
+        ValueError: If `diversity` is negative.
+    """
+
+    def __init__(
+        self, problem: Problem, rng: Generator, *, proxy: Callable[[], Ensemble] | None, diversity: float = 0.0
+    ) -> None:
+        super().__init__(problem, rng)
+        if not isinstance(problem.prior, DiffusionPrior):
+            raise TypeError(f"{type(self).__name__} steers a DiffusionPrior, got {type(problem.prior).__name__}")
+        if diversity < 0:
+            raise ValueError(f"diversity must be at least 0, got {diversity}")
+        self.prior = problem.prior
+        self.transition = self.prior.transition
+        self.reference = self.prior.denoiser
+        self.proxy = proxy() if proxy is not None else None
+        self.diversity = diversity
+        self.x = torch.empty(0, *problem.domain.shape, device=rng.device)
+        self.y = torch.empty(0, device=rng.device)
+
+    @abstractmethod
+    def sample(self, n: int) -> Tensor:
+        """`n x latent_shape` latents of the designs that this method makes now."""
+
+    def learn(self) -> None:
+        """Learn from the data, after the proxy has been fitted to them; nothing by default."""
+
+    def ask(self, n: int) -> Tensor:
+        """Fresh samples."""
+        return self.prior.decode(self.sample(n))
+
+    def recommend(self, n: int) -> Tensor:
+        """Fresh samples."""
+        return self.prior.decode(self.sample(n))
+
+    def tell(self, x: Tensor, y: Tensor) -> None:
+        """Refit the proxy to all data, then learn."""
+        self.x, self.y = torch.cat([self.x, x]), torch.cat([self.y, y])
+        if self.proxy is not None:
+            self.proxy.fit(self.prior.encode(self.x), self.y, self.rng)
+        self.learn()
+
+    def predict(self, x: Tensor) -> Tensor | None:
+        """The proxy's mean prediction, without optimism."""
+        return None if self.proxy is None else self.proxy.predict(self.prior.encode(x)).detach()
+
+    def reward(self, z: Tensor) -> Tensor:
+        """Rewards of `n x latent_shape` latents by the optimistic proxy, an `n`-dim tensor, differentiable.
+
+        Raises:
+            ValueError: If there is no proxy.
+        """
+        if self.proxy is None:
+            raise ValueError(f"{type(self).__name__} needs a proxy for this, but was made with proxy=null")
+        return self.standardized(self.proxy(z)) + self.bonus(z)
+
+    def standardized(self, y: Tensor) -> Tensor:
+        """Scores in standard deviations of the first round above its mean."""
+        first = self.y[: self.problem.budget[0]]
+        std = first.std()
+        return (y - first.mean()) / torch.where(std > 0, std, torch.ones_like(std))
+
+    def bonus(self, z: Tensor) -> Tensor:
+        """The reward of `n x latent_shape` latents for being unlike each other, an `n`-dim tensor, differentiable."""
+        if not self.diversity or len(z) < 2:
+            return z.new_zeros(len(z))
+        flat = z.flatten(1)
+        square = (flat[:, None] - flat).square().mean(-1)
+        distance = (square + 1e-12).sqrt()  # the root has no gradient at 0, where a latent meets itself
+        return self.diversity * distance.sum(1) / (len(z) - 1)
+
+    def state_dict(self) -> State:
+        """See `Optimizer.state_dict`."""
+        return {"x": self.x, "y": self.y, "proxy": None if self.proxy is None else self.proxy.state_dict()}
+
+    def load_state_dict(self, state: State) -> None:
+        """See `Optimizer.load_state_dict`."""
+        self.x, self.y = state["x"].to(self.rng.device), state["y"].to(self.rng.device)
+        if self.proxy is not None:
+            self.proxy.load_state_dict(state["proxy"], self.rng.device)
+
+    def diagnostics(self) -> dict[str, float]:
+        """The proxy's held-out error."""
+        return {} if self.proxy is None else {"proxy_error": self.proxy.error}

@@ -1,0 +1,121 @@
+"""What policy gradients over denoising steps share: on-policy rollouts, passes over them, log-probability ratios."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from bbo_bench.core import Problem
+from bbo_bench.diffusion.finetune import FineTuner, Rollout, check_counts, pairs
+
+
+class Steps(NamedTuple):
+    """`n` denoising steps, each an action of the policy."""
+
+    x: Tensor
+    """`n x latent_shape`: x_t."""
+    k: Tensor
+    """`n` step numbers."""
+    following: Tensor
+    """`n x latent_shape`: x_{t-1}, as it was drawn."""
+    behaviour: Tensor
+    """`n` log-probabilities with which they were drawn."""
+    reference: Tensor
+    """`n x latent_shape`: the prior's means of x_{t-1}."""
+    advantage: Tensor
+    """`n` advantages: how much better than usual the steps turned out."""
+
+
+class PolicyGradient(FineTuner):
+    """Learns from the log-probabilities of the denoising steps of its own trajectories; they are sums over dimensions.
+
+    A subclass gives the loss of some steps, and may give their advantages. By default a step's return is the reward
+    minus α times the KL divergence of all later steps, so that, with the step's own KL in the loss, they maximize
+    E[r(x_0) - α Σ_t KL_t] exactly; its advantage is the part above that step's mean over the rollout, standardized.
+
+    Args:
+        problem: With a `DiffusionPrior` whose sampler is stochastic.
+        rng: Generator on the prior's device.
+        iterations: Rollouts per round; with oracle rewards, the round's own designs are the only one.
+        samples: Trajectories per rollout.
+        epochs: Passes over a rollout.
+        minibatches: Gradient steps per pass.
+        max_advantage: Standardized advantages are clipped to this size.
+        **shared: See `FineTuner`.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        rng: Generator,
+        *,
+        iterations: int,
+        samples: int,
+        epochs: int,
+        minibatches: int,
+        max_advantage: float,
+        **shared: Any,
+    ) -> None:
+        super().__init__(problem, rng, **shared)
+        check_counts(iterations=iterations, samples=samples, epochs=epochs, minibatches=minibatches)
+        if max_advantage <= 0:
+            raise ValueError(f"max_advantage must be positive, got {max_advantage}")
+        self.iterations, self.samples = iterations, samples
+        self.epochs, self.minibatches, self.max_advantage = epochs, minibatches, max_advantage
+
+    @abstractmethod
+    def loss(self, steps: Steps) -> Tensor:
+        """Loss of a minibatch of steps, a scalar."""
+
+    def losses(self) -> Iterator[Tensor]:
+        """See `FineTuner.losses`."""
+        for rollout in self.rollouts(self.iterations, self.samples):
+            yield from self.passes(self.steps(rollout))
+
+    def passes(self, steps: Steps) -> Iterator[Tensor]:
+        """Losses of shuffled minibatches, in some passes."""
+        for _ in range(self.epochs):
+            order = torch.randperm(len(steps.k), generator=self.rng, device=steps.k.device)
+            for rows in order.chunk(self.minibatches):
+                yield self.loss(Steps(*(part[rows] for part in steps)))
+
+    @torch.no_grad()
+    def steps(self, rollout: Rollout) -> Steps:
+        """All steps of a rollout."""
+        transition, (states, means) = self.transition, rollout.trajectories
+        x, k = pairs(states)
+        prior = transition.mean_by(self.reference, k, x)
+        kl = transition.kl(k, means.flatten(0, 1), prior).reshape(len(states), -1)
+        behaviour = transition.log_prob(k, means.flatten(0, 1), states[:, 1:].flatten(0, 1))
+        advantage = self.advantages(rollout, kl).flatten()
+        return Steps(x, k, states[:, 1:].flatten(0, 1), behaviour, prior, advantage)
+
+    def advantages(self, rollout: Rollout, kl: Tensor) -> Tensor:
+        """Advantages of all steps, `n x T`, given their KL divergences to the prior, `n x T`."""
+        later = kl.flip(1).cumsum(1).flip(1) - kl
+        returns = rollout.reward[:, None] - self.kl_weight * later
+        return self.normalized(returns - returns.mean(0), returns.std())
+
+    def normalized(self, advantage: Tensor, scale: Tensor) -> Tensor:
+        """Advantages in units of `scale`, which the KL weight of the loss is divided by too, and clipped."""
+        self.scale = scale + 1e-8
+        return (advantage / self.scale).clamp(-self.max_advantage, self.max_advantage)
+
+    def log_ratio(self, steps: Steps) -> tuple[Tensor, Tensor]:
+        """Log-probability ratios to the behaviour, `n`, and the weighted KL divergence to the prior, `n`."""
+        transition = self.transition
+        mean = transition.mean_by(self.policy, steps.k, steps.x)
+        ratio = transition.log_prob(steps.k, mean, steps.following) - steps.behaviour
+        return ratio, self.kl_weight / self.scale * transition.kl(steps.k, mean, steps.reference)
+
+
+def clipped(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
+    """PPO's pessimistic surrogate of `n` ratios and advantages (Schulman et al. 2017, eq. 7), an `n`-dim tensor."""
+    return torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)

@@ -1,0 +1,108 @@
+"""A fine-tuning problem that can be solved by hand: a standard normal prior, and a reward given in closed form.
+
+An untrained `MLP` predicts v = 0, the exact denoiser of N(0, I), so the prior's steps are linear: x_{t-1} has the mean
+A_t x_t. A method whose optimum has steps of mean a_t x_t + s_t gives x_0 the mean and variance of `moments`. Put a reward
+in the place of the proxy, and `tuned` samples what the method makes of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor
+
+from bbo_bench.core import Problem, State
+from bbo_bench.diffusion.denoisers import MLP
+from bbo_bench.diffusion.finetune import FineTuner, Training
+from bbo_bench.diffusion.prior import DiffusionPrior, Standardize
+from bbo_bench.diffusion.transition import Transition
+from bbo_bench.domains import Box
+from bbo_bench.seeding import generator, seeded
+
+SCHEDULER = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
+TRAINING = Training(learning_rate=2e-3, weight_decay=0.0, lora_rank=None)
+"""Training that comes close to an optimum in seconds."""
+
+
+@dataclass
+class Linear:
+    """The reward b·x in the place of a proxy."""
+
+    b: Tensor = field(default_factory=lambda: torch.tensor([1.0, 0.5]))
+    error: float = 0.0
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Rewards of `n x 2` latents, an `n`-dim tensor."""
+        return z @ self.b
+
+    predict = __call__
+
+    def fit(self, z: Tensor, y: Tensor, rng: Generator) -> None:
+        """Nothing to learn."""
+
+    def state_dict(self) -> State:
+        """Nothing to save."""
+        return {}
+
+
+@dataclass
+class Quadratic(Linear):
+    """The reward -‖x - c‖²/2 in the place of a proxy."""
+
+    c: Tensor = field(default_factory=lambda: torch.tensor([2.0, 1.0]))
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Rewards of `n x 2` latents, an `n`-dim tensor."""
+        return -(z - self.c).square().sum(1) / 2
+
+    predict = __call__
+
+
+def problem(steps: int = 20) -> Problem:
+    """Two dimensions in a wide box, with a prior of so many steps."""
+    box = Box(torch.full((2,), -20.0), torch.full((2,), 20.0))
+    with seeded(generator(0, "gaussian")):
+        denoiser = MLP(2, width=32, depth=1)
+    return Problem(box, DiffusionPrior(denoiser, Standardize(box), SCHEDULER, {"steps": steps}), (2,))
+
+
+def slopes(transition: Transition) -> Tensor:
+    """A_t of the prior's steps, noisiest first, a `T`-dim tensor."""
+    k, one = torch.arange(transition.steps), torch.ones(transition.steps, 1)
+    return transition.mean(k, one, torch.zeros_like(one))[:, 0]
+
+
+def later_slopes(transition: Transition) -> Tensor:
+    """For every step, the product of the slopes of all later ones: the slope of E[x_0 | x_{t-1}], a `T`-dim tensor."""
+    a = slopes(transition)
+    return torch.cat([a[1:].flip(0).cumprod(0).flip(0), torch.ones(1)])
+
+
+def tilting_shifts(transition: Transition, kl_weight: float = 1.0) -> Tensor:
+    """The steps' shifts, per unit of b, that tilt the prior by exp(b·x/α): σ_t² (slope of E[x_0 | x_{t-1}]) / α."""
+    return transition.std**2 * later_slopes(transition) / kl_weight
+
+
+def moments(transition: Transition, shift: Tensor, slope: Tensor | None = None) -> tuple[float, float]:
+    """Mean and variance of x_0, per dimension, after steps N(slope_t x_t + shift_t, std_t²) from N(0, 1)."""
+    mean, variance = 0.0, 1.0
+    slope = slopes(transition) if slope is None else slope
+    for a, s, std in zip(slope.tolist(), shift.tolist(), transition.std.tolist(), strict=True):
+        mean, variance = a * mean + s, a**2 * variance + std**2
+    return mean, variance
+
+
+def tuned(optimizer: FineTuner, n: int = 12_000) -> Tensor:
+    """`n x 2` samples of the policy after one fine-tuning, for which scores are rewards already."""
+    optimizer.y = torch.tensor([-1.0, 1.0]) / 2**0.5  # they standardize to themselves
+    optimizer.learn()
+    return optimizer.sample(n)
+
+
+def check(z: Tensor, mean: Tensor, variance: float, *, shift: float = 0.05, spread: float = 0.1) -> None:
+    """Fail unless samples have this mean, to a part `shift` of its length, and this variance, to a part `spread`."""
+    wrong = float((z.mean(0) - mean).norm() / mean.norm())
+    assert wrong < shift, f"expected the mean {mean.tolist()}, got {z.mean(0).tolist()}: {wrong:.1%} off"
+    ratio = (z.var(0) / variance - 1).abs()
+    assert float(ratio.max()) < spread, f"expected the variance {variance}, got {z.var(0).tolist()}"

@@ -89,18 +89,31 @@ class PolicyGradient(FineTuner):
     @torch.no_grad()
     def steps(self, rollout: Rollout) -> Steps:
         """All steps of a rollout."""
-        transition, (states, means) = self.transition, rollout.trajectories
-        x, k = pairs(states)
-        prior = transition.mean_by(self.reference, k, x)
-        kl = transition.kl(k, means.flatten(0, 1), prior).reshape(len(states), -1)
-        behaviour = transition.log_prob(k, means.flatten(0, 1), states[:, 1:].flatten(0, 1))
-        advantage = self.advantages(rollout, kl).flatten()
-        return Steps(x, k, states[:, 1:].flatten(0, 1), behaviour, prior, advantage)
+        x, k = pairs(rollout.trajectories.states)
+        mean, following = rollout.trajectories.means.flatten(0, 1), rollout.trajectories.states[:, 1:].flatten(0, 1)
+        prior = self.transition.mean_by(self.reference, k, x)
+        behaviour = self.transition.log_prob(k, mean, following)
+        kl = self.divergence(k, mean, prior, following).reshape(len(rollout.reward), -1)
+        return Steps(x, k, following, behaviour, prior, self.advantages(rollout, kl).flatten())
+
+    def divergence(self, k: Tensor, mean: Tensor, prior: Tensor, following: Tensor) -> Tensor:
+        """What returns count as the KL divergence of steps to the prior, an `n`-dim tensor: by default, their exact KL.
+
+        Args:
+            k: `n` step numbers.
+            mean: `n x latent_shape` means of the policy's steps.
+            prior: `n x latent_shape` means of the prior's steps.
+            following: `n x latent_shape` states that the policy's steps drew.
+        """
+        return self.transition.kl(k, mean, prior)
 
     def advantages(self, rollout: Rollout, kl: Tensor) -> Tensor:
         """Advantages of all steps, `n x T`, given their KL divergences to the prior, `n x T`."""
         later = kl.flip(1).cumsum(1).flip(1) - kl
-        returns = rollout.reward[:, None] - self.kl_weight * later
+        return self.centered(rollout.reward[:, None] - self.kl_weight * later)
+
+    def centered(self, returns: Tensor) -> Tensor:
+        """Advantages of all steps, `n x T`: the part of `n x T` returns above the step's mean, normalized."""
         return self.normalized(returns - returns.mean(0), returns.std())
 
     def normalized(self, advantage: Tensor, scale: Tensor) -> Tensor:

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from bbo_bench.diffusion.finetune import DivergedError, FineTuner, Training
+from bbo_bench.record import Record
 from bbo_bench.seeding import generator
 from bbo_bench.testing.gaussian import Linear, problem
+from bbo_bench.testing.probe import Probe, play
 
 
 class Shift(FineTuner):
@@ -123,3 +125,20 @@ def test_without_a_proxy_the_rounds_designs_are_the_only_rollout():
     torch.testing.assert_close(reward, torch.tensor([3.0, 5.0]) / 2**0.5)
     z, rewards = optimizer.scored(100)
     assert len(z) == len(rewards) == 4
+
+
+def test_divergence_leaves_the_last_finite_state(tmp_path):
+    class Late(Shift):
+        def losses(self):
+            scale = torch.nan if len(self.y) > 8 else 1.0
+            yield from (scale * loss for loss in super().losses())
+
+    def build(problem, rng):
+        return Late(problem, rng, proxy=None, training=Training(lora_rank=2))
+
+    with pytest.raises(DivergedError, match="Late diverged: round 1, step 1"):
+        play(tmp_path, build, Probe(), (8, 8, 8))
+    with Record(tmp_path, {"rounds": [8, 8, 8], "seed": 0}) as record:
+        assert record.rounds == 1
+        weights = record.state["policy"].values()
+        assert all(w.isfinite().all() for w in weights) and any(w.any() for w in weights)

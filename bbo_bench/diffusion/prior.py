@@ -7,18 +7,24 @@ from typing import Any, Self
 
 import torch
 import yaml
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from hydra.utils import instantiate
 from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor, nn
 
 from bbo_bench.core import Prior
+from bbo_bench.diffusion.consistency import Distillation
 from bbo_bench.diffusion.likelihood import elbo
+from bbo_bench.diffusion.schedules import Scheduler
 from bbo_bench.diffusion.transition import Transition
 from bbo_bench.domains import Box
 from bbo_bench.seeding import generator, seeded
 
 WEIGHTS, RECIPE = "prior.safetensors", "prior.yaml"
+DDIM = {
+    "_target_": "diffusers.schedulers.scheduling_ddim.DDIMScheduler",
+    "clip_sample": False,
+    "timestep_spacing": "trailing",
+}
 
 
 class Standardize(nn.Module):
@@ -60,19 +66,30 @@ class DiffusionPrior(Prior):
     Args:
         denoiser: Network of `bbo_bench.diffusion.denoisers`.
         codec: Maps designs to latents and back.
-        scheduler: Settings of diffusers' `DDIMScheduler`.
+        scheduler: Settings of diffusers' `DDIMScheduler`, or of the scheduler that `_target_` names:
+            `FlowMatchEulerDiscreteScheduler` for a rectified flow, whose denoiser predicts the velocity ε - x_0.
         sampler: Settings of `Transition`: steps, eta, min_std.
+        consistency: Settings of the `Distillation` of its consistency model, where they differ from the defaults.
+        folder: Where a consistency model may lie ready.
     """
 
     def __init__(
-        self, denoiser: nn.Module, codec: Standardize, scheduler: dict[str, Any], sampler: dict[str, Any]
+        self,
+        denoiser: nn.Module,
+        codec: Standardize,
+        scheduler: dict[str, Any],
+        sampler: dict[str, Any],
+        consistency: dict[str, Any] | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.denoiser = denoiser.eval().requires_grad_(False)
         self.codec = codec
-        self.scheduler = DDIMScheduler(clip_sample=False, timestep_spacing="trailing", **scheduler)
+        self.scheduler: Scheduler = instantiate(scheduler if "_target_" in scheduler else DDIM | scheduler)
         self.transition = Transition(self.scheduler, **sampler)
         self.latent_shape = codec.latent_shape
-        self._settings = (scheduler, sampler)
+        self.distillation = Distillation(**(consistency or {}))
+        self.folder = folder
+        self._settings = (scheduler, sampler, consistency, folder)
 
     @torch.no_grad()
     def sample(self, n: int, rng: Generator) -> Tensor:
@@ -80,10 +97,10 @@ class DiffusionPrior(Prior):
         *_, z = self.transition.walk(self.denoiser, self.noise(n, rng), rng)
         return z
 
-    def sampler(self, steps: int) -> Transition:
-        """The same sampler with another number of steps."""
-        scheduler, sampler = self.scheduler, self._settings[1]
-        return Transition(scheduler, **{**sampler, "steps": steps}).to(self.transition.std.device)
+    def sampler(self, steps: int, **changes: float) -> Transition:
+        """The same sampler with another number of steps, or with other settings of `Transition` too."""
+        settings: dict[str, Any] = {**self._settings[1], **changes, "steps": steps}
+        return Transition(self.scheduler, **settings).to(self.transition.std.device)
 
     def noise(self, n: int, rng: Generator) -> Tensor:
         """`n x latent_shape` standard normal latents, where sampling starts."""
@@ -119,7 +136,7 @@ class DiffusionPrior(Prior):
         recipe = yaml.safe_load((folder / RECIPE).read_text())
         with seeded(generator(0, "weights")):  # they are replaced below, but their first values are drawn
             denoiser = instantiate(recipe["denoiser"])
-        prior = cls(denoiser, codec, recipe["scheduler"], recipe["sampler"])
+        prior = cls(denoiser, codec, recipe["scheduler"], recipe["sampler"], recipe.get("consistency"), folder)
         tensors = load_file(folder / WEIGHTS)
         for part, net in {"denoiser": prior.denoiser, "codec": prior.codec}.items():
             net.load_state_dict({k.removeprefix(f"{part}."): t for k, t in tensors.items() if k.startswith(f"{part}.")})

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 import yaml
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.training_utils import EMAModel
 from hydra.utils import instantiate
 from torch import Generator, Tensor, nn
@@ -18,6 +17,7 @@ from tqdm import trange
 
 from bbo_bench.core import Prior, Task
 from bbo_bench.diffusion.prior import RECIPE, DiffusionPrior
+from bbo_bench.diffusion.schedules import Scheduler, example
 from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.metrics import naturalness
 from bbo_bench.seeding import generator, seeded
@@ -25,7 +25,7 @@ from bbo_bench.seeding import generator, seeded
 
 def fit(
     denoiser: nn.Module,
-    scheduler: DDIMScheduler,
+    scheduler: Scheduler,
     data: Tensor,
     rng: Generator,
     *,
@@ -38,12 +38,12 @@ def fit(
 ) -> float:
     """Train `denoiser` in place on `n x latent_shape` latents, and leave its averaged weights in it.
 
-    The v-prediction loss (Salimans & Ho 2022) over uniform timesteps, AdamW, cosine learning rate, exponential moving
-    average of the weights.
+    The squared error of the outputs that `example` gives, over uniform timesteps; AdamW, cosine learning rate,
+    exponential moving average of the weights.
 
     Args:
         denoiser: The network.
-        scheduler: Noise schedule with v-prediction.
+        scheduler: Noise schedule with v-prediction, or a rectified flow.
         data: Training latents, on the network's device.
         rng: Generator on that device.
         steps: Number of updates.
@@ -62,19 +62,18 @@ def fit(
     tail = torch.zeros((), device=data.device)
     start_of_tail = steps - math.ceil(steps / 10)
     denoiser.train()
-    for i in trange(steps, desc="training the prior", mininterval=1):
+    for update in trange(steps, desc="training the prior", mininterval=1):
         rows = torch.randint(len(data), (batch_size,), generator=rng, device=data.device)
         z = data[rows] + jitter * _randn(data[rows], rng)
-        t = torch.randint(scheduler.config.num_train_timesteps, (batch_size,), generator=rng, device=data.device)
-        noise = _randn(z, rng)
-        output = denoiser(scheduler.add_noise(z, noise, t), t)
-        loss = nn.functional.mse_loss(output, scheduler.get_velocity(z, noise, t))
+        i = torch.randint(scheduler.config.num_train_timesteps, (batch_size,), generator=rng, device=data.device)
+        x, t, target = example(scheduler, z, _randn(z, rng), i)
+        loss = nn.functional.mse_loss(denoiser(x, t), target)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
         schedule.step()
         average.step(denoiser.parameters())
-        if i >= start_of_tail:
+        if update >= start_of_tail:
             tail += loss.detach()
     average.copy_to(denoiser.parameters())
     denoiser.eval()
@@ -105,17 +104,39 @@ def train_prior(task: DiffusionTask, folder: Path | None = None, device: str = "
         "data_sha256": hashlib.sha256(data.numpy().tobytes()).hexdigest(),
         "weights": sum(p.numel() for p in denoiser.parameters()),
         "loss": round(loss, 5),
-        "quality": quality(task, prior),
+        "quality": quality(task, prior.decode(prior.sample(len(task.reference()), generator(0, "quality")))),
     }
     prior.save(folder)
     (folder / RECIPE).write_text(yaml.safe_dump(recipe, sort_keys=False))
     return recipe
 
 
-def quality(task: Task, prior: Prior) -> dict[str, float]:
-    """How samples of a prior compare with as many held-out designs: Fréchet distance, precision, recall, validity."""
+def train_consistency(task: DiffusionTask, folder: Path | None = None, device: str = "cpu") -> dict[str, Any]:
+    """Distil the consistency model of the prior in the task's folder; write it to `folder`, its quality to the recipe.
+
+    Returns:
+        The recipe with `made.consistency`: command, and the quality of designs made in one step from noise.
+    """
+    folder = folder or task.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe: dict[str, Any] = yaml.safe_load((task.folder / RECIPE).read_text())
+    prior = task.prior().to(torch.device(device))
+    rng = generator(recipe["seed"], "consistency", device=device)
+    save(distill(prior, rng), prior, folder / FILE)
+    prior = prior.to(torch.device("cpu"))
+    noise = prior.noise(len(task.reference()), generator(0, "quality"))
+    step = partial(prior.transition.mean_by, load(folder / FILE, prior.denoiser))
+    recipe["made"]["consistency"] = {
+        "command": f"bbo-bench prior distill task={task.folder.name}",
+        "quality": quality(task, prior.decode(prior.transition.denoise_by(net, 0, noise)))
+    }
+    (folder / RECIPE).write_text(yaml.safe_dump(recipe, sort_keys=False))
+    return recipe
+
+
+def quality(task: Task, samples: Tensor) -> dict[str, float]:
+    """How `n x shape` designs compare with as many held-out ones: Fréchet distance, precision, recall, validity."""
     reference = task.reference()
-    samples = prior.decode(prior.sample(len(reference), generator(0, "quality")))
     features, real = task.features(samples).double(), task.features(reference).double()
     return {
         "frechet": round(naturalness.frechet(features, real), 5),

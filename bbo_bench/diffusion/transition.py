@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Self
 
 import torch
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Generator, Tensor
+
+from bbo_bench.diffusion.schedules import Scheduler, coefficients
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 """Maps `n x latent_shape` noisy latents and `n` timesteps (or one) to predictions of the latents' shape."""
@@ -18,9 +19,9 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 class Transition:
     """Gaussian steps N(x_{t-1}; mean, std² I) from noise to data, whose mean is affine in x_t and the network's output.
 
-    A DDIM step (Song et al. 2021, eq. 12; η = 1 is the DDPM posterior) is affine in sample, output and noise, so the
-    scheduler's own `step` with unit inputs gives all its coefficients. Steps are numbered `k = 0, ..., T-1`; `k = 0` is
-    the noisiest, and `T-1-k` steps remain after step `k`. A step may be an int or an `n`-dim tensor, one per sample.
+    The steps are DDIM's, or those of Flow-GRPO's stochastic sampler where the scheduler is a rectified flow's; see
+    `coefficients`. Steps are numbered `k = 0, ..., T-1`; `k = 0` is the noisiest, and `T-1-k` steps remain after step
+    `k`. A step may be an int or an `n`-dim tensor, one per sample.
 
     Args:
         scheduler: Noise schedule and prediction type; clipping must be off, since it is not affine.
@@ -32,27 +33,22 @@ class Transition:
         ValueError: If the scheduler clips its samples.
     """
 
-    def __init__(self, scheduler: DDIMScheduler, steps: int = 50, eta: float = 1.0, min_std: float = 0.01) -> None:
-        if scheduler.config.clip_sample or scheduler.config.thresholding:
-            raise ValueError("a clipped step is not affine: set clip_sample=False and thresholding=False")
-        scheduler = copy.deepcopy(scheduler)
-        scheduler.alphas_cumprod = scheduler.alphas_cumprod.double()  # 1 - ā_{t-1} - σ_t² cancels at the first step
-        scheduler.set_timesteps(steps)
-        sample, output, noise = torch.eye(3, dtype=torch.double)
-        unit = [
-            scheduler.step(output, t, sample, eta=eta, variance_noise=noise if eta > 0 else None)
-            for t in scheduler.timesteps
-        ]
-        prev = torch.stack([step.prev_sample for step in unit]).float()
-        start = torch.stack([step.pred_original_sample for step in unit]).float()
+    def __init__(self, scheduler: Scheduler, steps: int = 50, eta: float = 1.0, min_std: float = 0.01) -> None:
+        table = coefficients(copy.deepcopy(scheduler), steps, eta)
         self.steps = steps
-        self.timesteps = scheduler.timesteps.clone()
-        self.alpha_bar = scheduler.alphas_cumprod[self.timesteps].float()
-        self.std = prev[:, 2].clamp(min=min_std if eta > 0 else 0.0)
-        self.kl_per_error = prev[:, 1] ** 2 / (2 * self.std**2)
+        self.timesteps = table.timesteps
+        self._noising = table.noising
+        self.std = table.step[:, 2].clamp(min=min_std if eta > 0 else 0.0)
+        self.kl_per_error = table.step[:, 1] ** 2 / (2 * self.std**2)
         """`T` factors from the squared error of an output to the KL divergence of the step, in nats; η > 0."""
-        self._mean = prev[:, :2]
-        self._start = start[:, :2]
+        self._mean = table.step[:, :2]
+        self._start = table.start
+
+    @property
+    def alpha_bar(self) -> Tensor:
+        """`T` shares ā of x_0 in x_t, as squares: x_t is √ā x_0 + √(1 - ā) ε, for a flow up to a factor."""
+        square = self._noising**2
+        return square[:, 0] / square.sum(1)
 
     def mean(self, k: int | Tensor, x: Tensor, output: Tensor) -> Tensor:
         """Mean of x_{t-1} given `n x latent_shape` x_t and the network's output."""
@@ -68,8 +64,12 @@ class Transition:
 
     def noise(self, k: int | Tensor, x0: Tensor, noise: Tensor) -> Tensor:
         """x_t, drawn from q(x_t | x_0) with the given standard normal noise."""
-        alpha_bar = self.alpha_bar[k]
-        return _affine(torch.stack([alpha_bar.sqrt(), (1 - alpha_bar).sqrt()], -1), x0, noise)
+        return _affine(self._noising[k], x0, noise)
+
+    def noise_in(self, k: int | Tensor, x: Tensor, x0: Tensor) -> Tensor:
+        """The noise of x_t if it came from x_0: `noise` of the two is x_t again."""
+        signal, noise = self._noising[k].unbind(-1)
+        return (x - _expand(signal, x) * x0) / _expand(noise, x)
 
     def target(self, k: int | Tensor, x: Tensor, x0: Tensor) -> Tensor:
         """The network's output for x_t whose `denoise` is x_0."""

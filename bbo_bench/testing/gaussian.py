@@ -1,8 +1,8 @@
 """A fine-tuning problem that can be solved by hand: a standard normal prior, and a reward given in closed form.
 
 An untrained `MLP` predicts v = 0, the exact denoiser of N(0, I), so the prior's steps are linear: x_{t-1} has the mean
-A_t x_t. A method whose optimum has steps of mean a_t x_t + s_t gives x_0 the mean and variance of `moments`. Put a reward
-in the place of the proxy, and `tuned` samples what the method makes of it.
+A_t x_t; so it is with `Velocity` in a rectified flow. A method whose optimum has steps of mean a_t x_t + s_t gives x_0 the
+mean and variance of `moments`. Put a reward in the place of the proxy, and `tuned` samples what the method makes of it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from bbo_bench.domains import Box
 from bbo_bench.seeding import generator, seeded
 
 SCHEDULER = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
+FLOW = {"_target_": "diffusers.schedulers.scheduling_flow_match_euler_discrete.FlowMatchEulerDiscreteScheduler"}
 TRAINING = Training(learning_rate=2e-3, weight_decay=0.0, lora_rank=None)
 """Training that comes close to an optimum in seconds."""
 
@@ -59,18 +60,30 @@ class Quadratic(Linear):
     predict = __call__
 
 
-def problem(steps: int = 20) -> Problem:
-    """Two dimensions in a wide box, with a prior of so many steps."""
+class Velocity(MLP):
+    """An `MLP` added to the velocity of N(0, I), E[ε - x_0 | x_t] = (2t - 1) x_t / (t² + (1 - t)²)."""
+
+    def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
+        """See `MLP.forward`."""
+        t = timestep.reshape(-1, 1) / 1000
+        return (2 * t - 1) / (t**2 + (1 - t) ** 2) * x + super().forward(x, timestep)
+
+
+def problem(steps: int = 20, *, flow: bool = False) -> Problem:
+    """Two dimensions in a wide box, with a prior of so many steps: a diffusion, or a rectified flow."""
     box = Box(torch.full((2,), -20.0), torch.full((2,), 20.0))
     with seeded(generator(0, "gaussian")):
-        denoiser = MLP(2, width=32, depth=1)
-    return Problem(box, DiffusionPrior(denoiser, Standardize(box), SCHEDULER, {"steps": steps}), (2,))
+        denoiser = (Velocity if flow else MLP)(2, width=32, depth=1)
+    prior = DiffusionPrior(denoiser, Standardize(box), FLOW if flow else SCHEDULER, {"steps": steps})
+    return Problem(box, prior, (2,))
 
 
 def slopes(transition: Transition) -> Tensor:
     """A_t of the prior's steps, noisiest first, a `T`-dim tensor."""
     k, one = torch.arange(transition.steps), torch.ones(transition.steps, 1)
-    return transition.mean(k, one, torch.zeros_like(one))[:, 0]
+    signal, noise = transition.noise(k, one, 0 * one), transition.noise(k, 0 * one, one)
+    x0 = signal / (signal**2 + noise**2)  # E[x_0 | x_t = 1]
+    return transition.mean(k, one, transition.target(k, one, x0))[:, 0]
 
 
 def later_slopes(transition: Transition) -> Tensor:

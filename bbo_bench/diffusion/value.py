@@ -1,0 +1,75 @@
+"""A learned value function of denoising states."""
+
+from __future__ import annotations
+
+import torch
+from diffusers.models.embeddings import Timesteps
+from torch import Generator, Size, Tensor, nn
+
+from bbo_bench.core import State
+from bbo_bench.diffusion.finetune import check_counts
+from bbo_bench.seeding import seeded
+
+TIME = 64
+"""Size of a timestep's embedding."""
+
+
+class Value:
+    """V(x_t, t), the reward that is expected from a state on: a multilayer perceptron, 0 everywhere before training.
+
+    Args:
+        latent_shape: Of x_t.
+        rng: Generator of the initial weights.
+        updates: Gradient steps per fit, by Adam.
+        learning_rate: Learning rate.
+        batch_size: States per gradient step.
+        width: Size of the hidden layers.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        latent_shape: Size,
+        rng: Generator,
+        *,
+        updates: int,
+        learning_rate: float,
+        batch_size: int = 256,
+        width: int = 128,
+    ) -> None:
+        check_counts(updates=updates, batch_size=batch_size, width=width)
+        if learning_rate <= 0:
+            raise ValueError(f"expected learning_rate > 0, got {learning_rate=}")
+        self.updates, self.batch_size = updates, batch_size
+        self.embed_time = Timesteps(TIME, True, 0)
+        with seeded(rng):
+            layers = [nn.Linear(latent_shape.numel() + TIME, width), nn.Linear(width, width), nn.Linear(width, 1)]
+        nn.init.zeros_(layers[-1].weight)
+        nn.init.zeros_(layers[-1].bias)
+        self.network = nn.Sequential(layers[0], nn.SiLU(), layers[1], nn.SiLU(), layers[2]).to(rng.device)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=learning_rate)
+
+    def __call__(self, x: Tensor, timestep: Tensor) -> Tensor:
+        """Values of `n x latent_shape` states at `n` timesteps, an `n`-dim tensor."""
+        value: Tensor = self.network(torch.cat([x.flatten(1), self.embed_time(timestep)], 1)).squeeze(1)
+        return value
+
+    def fit(self, x: Tensor, timestep: Tensor, reward: Tensor, rng: Generator) -> None:
+        """Go on learning, from `n x latent_shape` states, their `n` timesteps and the `n` rewards they led to."""
+        for _ in range(self.updates):
+            rows = torch.randint(len(x), (self.batch_size,), generator=rng, device=x.device)
+            loss = (self(x[rows], timestep[rows]) - reward[rows]).square().mean()
+            self.optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            self.optimizer.step()
+
+    def state_dict(self) -> State:
+        """Weights and what Adam remembers."""
+        return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: State) -> None:
+        """Take up a state that `state_dict` gave."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])

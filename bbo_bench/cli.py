@@ -109,13 +109,13 @@ def check(parsed: argparse.Namespace) -> int:
     return int(check_plugin(choice.kind, choice.name))
 
 
-def train_prior(parsed: argparse.Namespace) -> int:
-    """Make a task's prior anew."""
+def make_prior(parsed: argparse.Namespace) -> int:
+    """Make a task's prior anew, or only its consistency model."""
     from hydra.utils import instantiate
 
     from bbo_bench.device import resolve
     from bbo_bench.diffusion.task import DiffusionTask
-    from bbo_bench.diffusion.train import train_prior
+    from bbo_bench.diffusion.train import distill_prior, train_prior
     from bbo_bench.plan import check
 
     choice = _named(parsed.task if "=" in parsed.task else f"task={parsed.task}")
@@ -123,7 +123,10 @@ def train_prior(parsed: argparse.Namespace) -> int:
     task = instantiate(choice.settings, _convert_="all")
     if not isinstance(task, DiffusionTask):
         raise PluginError(f"task {choice.name} has no diffusion prior to train; only a DiffusionTask has")
-    print(_indented(train_prior(task, parsed.out, resolve(parsed.device).type)["made"]), end="")
+    device = resolve(parsed.device).type
+    if parsed.action == "train":
+        train_prior(task, parsed.out, device)
+    print(_indented(distill_prior(task, parsed.out, device)["made"]), end="")
     return 0
 
 
@@ -166,11 +169,12 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("check", help="the conformance suite on a task or an optimizer")
     command.add_argument("plugin", metavar="PLUGIN", help="NAME, task=NAME or optimizer=NAME")
     command.set_defaults(command=check)
-    prior = commands.add_parser("prior", help="train a task's prior anew")
-    training = prior.add_subparsers(required=True, metavar="train")
-    command = training.add_parser("train", help="train a task's prior by the recipe in its prior.yaml")
+    command = commands.add_parser("prior", help="make a task's prior anew")
+    command.add_argument(
+        "action", choices=["train", "distill"], help="prior and consistency model, or the latter alone"
+    )
     command.add_argument("task", metavar="task=NAME")
-    command.add_argument("--out", type=Path, help="where to write (default: the task's folder)")
+    command.add_argument("--out", type=Path, help="the folder to work in (default: the task's)")
     command.add_argument("--device", default="cpu", help="auto | cpu | cuda | mps (default: cpu)")
-    command.set_defaults(command=train_prior)
+    command.set_defaults(command=make_prior)
     return parser

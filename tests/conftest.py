@@ -4,11 +4,13 @@ import os
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from tempfile import gettempdir
 from typing import NamedTuple
 
 import pytest
 
 os.environ["TQDM_DISABLE"] = "1"  # tqdm reads it once, when torch imports it
+os.environ["BBO_BENCH_CACHE"] = os.path.join(gettempdir(), f"bbo_bench_tests_{os.getuid()}")
 import torch
 
 torch.set_num_threads(1)  # the problems are small; threads would fight for the cores

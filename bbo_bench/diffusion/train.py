@@ -15,7 +15,8 @@ from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from tqdm import trange
 
-from bbo_bench.core import Prior, Task
+from bbo_bench.core import Task
+from bbo_bench.diffusion.consistency import FILE, distill, load, save
 from bbo_bench.diffusion.prior import RECIPE, DiffusionPrior
 from bbo_bench.diffusion.schedules import Scheduler, example
 from bbo_bench.diffusion.task import DiffusionTask
@@ -111,24 +112,22 @@ def train_prior(task: DiffusionTask, folder: Path | None = None, device: str = "
     return recipe
 
 
-def train_consistency(task: DiffusionTask, folder: Path | None = None, device: str = "cpu") -> dict[str, Any]:
-    """Distil the consistency model of the prior in the task's folder; write it to `folder`, its quality to the recipe.
+def distill_prior(task: DiffusionTask, folder: Path | None = None, device: str = "cpu") -> dict[str, Any]:
+    """Make the consistency model of the prior in `folder`, by default the task's, and write it beside the prior.
 
     Returns:
         The recipe with `made.consistency`: command, and the quality of designs made in one step from noise.
     """
     folder = folder or task.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    recipe: dict[str, Any] = yaml.safe_load((task.folder / RECIPE).read_text())
-    prior = task.prior().to(torch.device(device))
-    rng = generator(recipe["seed"], "consistency", device=device)
-    save(distill(prior, rng), prior, folder / FILE)
+    recipe: dict[str, Any] = yaml.safe_load((folder / RECIPE).read_text())
+    prior = DiffusionPrior.load(folder, task.codec()).to(torch.device(device))
+    save(distill(prior, generator(recipe["seed"], "consistency", device=device)), prior, folder / FILE)
     prior = prior.to(torch.device("cpu"))
-    noise = prior.noise(len(task.reference()), generator(0, "quality"))
-    step = partial(prior.transition.mean_by, load(folder / FILE, prior.denoiser))
+    z = prior.noise(len(task.reference()), generator(0, "quality"))
+    output = load(folder / FILE, prior.denoiser)(z, prior.transition.timesteps[0])
     recipe["made"]["consistency"] = {
         "command": f"bbo-bench prior distill task={task.folder.name}",
-        "quality": quality(task, prior.decode(prior.transition.denoise_by(net, 0, noise)))
+        "quality": quality(task, prior.decode(prior.transition.denoise(0, z, output))),
     }
     (folder / RECIPE).write_text(yaml.safe_dump(recipe, sort_keys=False))
     return recipe

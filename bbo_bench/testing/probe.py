@@ -47,7 +47,8 @@ class Probe(Task):
         with seeded(generator(0, "probe")):
             denoiser = MLP(2, width=16, depth=1)
         schedule = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
-        return DiffusionPrior(denoiser, Standardize(self.domain), schedule, {"steps": 5})
+        distillation = {"steps": 5, "passes": 2, "trajectories": 64}
+        return DiffusionPrior(denoiser, Standardize(self.domain), schedule, {"steps": 5}, distillation)
 
     def evaluate(self, x: Tensor) -> Tensor:
         """See `Task.evaluate`."""

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from bbo_bench.core import Problem
+from bbo_bench.diffusion.estimates import ESTIMATES
 from bbo_bench.diffusion.finetune import FineTuner, check_counts
 from bbo_bench.diffusion.replay import Replay
 
@@ -17,13 +18,15 @@ from bbo_bench.diffusion.replay import Replay
 class SQDF(FineTuner):
     """KL-regularized, reparameterized policy gradient of a training-free soft Q-function (Kang et al., ICLR 2026).
 
-    With t - 1 steps left, Q(x_t, x_{t-1}) = γ^{t-1} r(x̂_0(x_{t-1})), where x̂_0 is the frozen prior's posterior mean
-    (eq. 9). The loss is E[-γ^{t-1} r(x̂_0(x_{t-1})) + α KL(p_θ(. | x_t) ‖ p(. | x_t))] over replayed x_t, with x_{t-1}
+    With t - 1 steps left, Q(x_t, x_{t-1}) = γ^{t-1} r(x̂_0(x_{t-1})), where x̂_0 is an estimate of x_0 by the frozen
+    prior (eq. 9). The loss is E[-γ^{t-1} r(x̂_0(x_{t-1})) + α KL(p_θ(. | x_t) ‖ p(. | x_t))] over replayed x_t, with x_{t-1}
     reparameterized (eq. 16), so its gradient is one step deep.
 
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
         rng: Generator on the prior's device.
+        estimate: Of x_0: `consistency`, the prior's consistency model; `tweedie`, its posterior mean; `ddim2`, two
+            deterministic steps.
         gamma: Discount per denoising step of a chain of 50; γ^{50/T} is used for T steps.
         updates: Gradient steps per round.
         batch_size: States per gradient step.
@@ -31,6 +34,8 @@ class SQDF(FineTuner):
         rollout_every: Gradient steps between rollouts.
         capacity: Trajectories in the replay buffer, which starts empty in every round.
         replay: How training states are drawn; see `Replay`.
+        on_policy_fraction: Share of a batch that is drawn from the newest rollout, the rest as `replay` says; None is
+            the share of that mode.
         **shared: See `FineTuner`.
 
     Raises:
@@ -42,6 +47,7 @@ class SQDF(FineTuner):
         problem: Problem,
         rng: Generator,
         *,
+        estimate: str,
         gamma: float,
         updates: int,
         batch_size: int,
@@ -49,6 +55,7 @@ class SQDF(FineTuner):
         rollout_every: int,
         capacity: int,
         replay: str,
+        on_policy_fraction: float | None,
         **shared: Any,
     ) -> None:
         super().__init__(problem, rng, **shared)
@@ -56,12 +63,15 @@ class SQDF(FineTuner):
             raise ValueError("SQDF follows the gradient of a proxy, got proxy=null; leave it as it is in sqdf.yaml")
         if not 0 < gamma <= 1:
             raise ValueError(f"gamma must lie in (0, 1], got {gamma}")
+        if estimate not in ESTIMATES:
+            raise ValueError(f"estimate must be one of {', '.join(ESTIMATES)}, got {estimate!r}")
         check_counts(
             updates=updates, batch_size=batch_size, rollouts=rollouts, rollout_every=rollout_every, capacity=capacity
         )
         self.gamma = gamma ** (50 / self.transition.steps)
-        self.buffer = partial(Replay, capacity, replay, self.gamma)
+        self.buffer = partial(Replay, capacity, replay, self.gamma, on_policy_fraction)
         self.buffer()  # refuses an unknown mode before any query is spent
+        self.estimate = ESTIMATES[estimate](self.prior, self.transition)
         self.updates, self.batch_size = updates, batch_size
         self.fresh, self.rollout_every = rollouts, rollout_every
 
@@ -82,11 +92,3 @@ class SQDF(FineTuner):
             reference = step.mean_by(self.reference, k, x)
         q = self.gamma ** (step.steps - 1 - k) * self.reward(self.estimate(k + 1, step.step(k, mean, self.rng)))
         return torch.mean(self.kl_weight * step.kl(k, mean, reference) - q)
-
-    def estimate(self, k: Tensor, x: Tensor) -> Tensor:
-        """x_0 as the frozen prior expects it from x at steps `k`; x itself where no step is left."""
-        step = self.transition
-        inner = k.clamp(max=step.steps - 1)
-        x0 = step.denoise(inner, x, self.reference(x, step.timesteps[inner]))
-        done = (k == step.steps).reshape(-1, *[1] * (x.ndim - 1))
-        return torch.where(done, x, x0)

@@ -54,7 +54,7 @@ class Distillation:
 
 
 def consistency_model(prior: DiffusionPrior) -> nn.Module:
-    """The network F of the prior's consistency model, frozen: f(x_t, t) is `Transition.denoise` with F for the denoiser.
+    """The network F of the prior's consistency model, frozen: f(x_t, t) is `Transition.denoise` of F's output.
 
     It is the file that the prior's folder ships, or one in the cache, which is made on first use. Both name the
     weights and the recipe that they were distilled with, and count for these alone.
@@ -73,10 +73,9 @@ def consistency_model(prior: DiffusionPrior) -> nn.Module:
 def distill(prior: DiffusionPrior, rng: Generator) -> nn.Module:
     """Regress f on the ends of trajectories of the probability-flow ODE, by DDIM steps with η = 0.
 
-    f(x_t, t) = c_skip x_t + c_out F(x_t, t) has the coefficients that turn the denoiser's output into the posterior mean:
-    √ā_t and -√(1 - ā_t) under v-prediction. So f(x_0, 0) = x_0 whatever F is (Song et al. 2023, eq. 5), and as F starts
-    as the denoiser, f starts as the posterior mean. Errors of x_0 are divided by √(1 - ā_t), whose square is their scale
-    in v.
+    f(x_t, t) = c_skip x_t + c_out F(x_t, t) has the coefficients that turn the denoiser's output into the posterior
+    mean: √ā_t and -√(1 - ā_t) under v-prediction. So f(x_0, 0) = x_0 whatever F is (Song et al. 2023, eq. 5), and as F
+    starts as the denoiser, f starts as the posterior mean. The loss is the error of v, which weighs late steps more.
     """
     recipe = prior.distillation
     teacher = prior.sampler(recipe.steps, eta=0.0)

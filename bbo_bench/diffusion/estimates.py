@@ -1,4 +1,4 @@
-"""Estimates x̂_0 of the design that a noisy state leads to: what a soft Q-function looks at, differentiable in the state."""
+"""Estimates x̂_0 of what a noisy state leads to, at which a soft Q-function looks; differentiable in the state."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ class SQDF(FineTuner):
     """KL-regularized, reparameterized policy gradient of a training-free soft Q-function (Kang et al., ICLR 2026).
 
     With t - 1 steps left, Q(x_t, x_{t-1}) = γ^{t-1} r(x̂_0(x_{t-1})), where x̂_0 is an estimate of x_0 by the frozen
-    prior (eq. 9). The loss is E[-γ^{t-1} r(x̂_0(x_{t-1})) + α KL(p_θ(. | x_t) ‖ p(. | x_t))] over replayed x_t, with x_{t-1}
-    reparameterized (eq. 16), so its gradient is one step deep.
+    prior (eq. 9). The loss is E[-γ^{t-1} r(x̂_0(x_{t-1})) + α KL(p_θ(. | x_t) ‖ p(. | x_t))] over replayed x_t, with
+    x_{t-1} reparameterized (eq. 16), so its gradient is one step deep.
 
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
@@ -73,14 +73,14 @@ class SQDF(FineTuner):
         self.buffer()  # refuses an unknown mode before any query is spent
         self.estimate = ESTIMATES[estimate](self.prior, self.transition)
         self.updates, self.batch_size = updates, batch_size
-        self.fresh, self.rollout_every = rollouts, rollout_every
+        self.per_rollout, self.rollout_every = rollouts, rollout_every
 
     def losses(self) -> Iterator[Tensor]:
         """See `FineTuner.losses`."""
         buffer = self.buffer()
         for update in range(self.updates):
             if update % self.rollout_every == 0:
-                trajectories, reward = self.rollout(self.fresh)
+                trajectories, reward = self.rollout(self.per_rollout)
                 buffer.add(trajectories.states, reward)
             yield self.loss(*buffer.sample(self.batch_size, self.rng))
 

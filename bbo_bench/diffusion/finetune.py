@@ -54,7 +54,7 @@ class Trajectories(NamedTuple):
     """Denoising trajectories."""
 
     states: Tensor
-    """`n x (T+1) x latent_shape`: x_T, ..., x_0."""
+    """`n x (T+1) x latent_shape`: x_T, ..., x_0; fewer if they begin later."""
     means: Tensor
     """`n x T x latent_shape`: the means around which x_{T-1}, ..., x_0 were drawn."""
 
@@ -124,7 +124,7 @@ class FineTuner(Generative):
 
     def ask(self, n: int) -> Tensor:
         """Fresh samples of the policy, whose trajectories are kept."""
-        self._asked = self.trajectories(self.start(n))
+        self._asked = self.fresh(n)
         return self.prior.decode(self._asked.x0)
 
     def sample(self, n: int) -> Tensor:
@@ -135,12 +135,16 @@ class FineTuner(Generative):
         """`n x latent_shape` noise x_T, from which trajectories start that are learnt from."""
         return self.prior.noise(n, self.rng)
 
+    def fresh(self, n: int) -> Trajectories:
+        """`n` fresh trajectories of the policy that are learnt from; they may begin later than with x_T."""
+        return self.trajectories(self.start(n))
+
     @torch.no_grad()
-    def trajectories(self, x: Tensor, first: int = 0) -> Trajectories:
-        """Fresh trajectories of the policy, from `n x latent_shape` states, taking the steps from `first` on."""
+    def trajectories(self, x: Tensor, first: int = 0, end: int | None = None) -> Trajectories:
+        """Fresh trajectories of the policy, from `n x latent_shape` states, by steps `first`, ..., `end` - 1."""
         net = self.policy.merged()
         states, means = [x], []
-        for k in range(first, self.transition.steps):
+        for k in range(first, self.transition.steps if end is None else end):
             means.append(self.transition.mean_by(net, k, states[-1]))
             states.append(self.transition.step(k, means[-1], self.rng))
         return Trajectories(torch.stack(states, 1), torch.stack(means, 1))
@@ -148,7 +152,7 @@ class FineTuner(Generative):
     @torch.no_grad()
     def rollout(self, n: int) -> Rollout:
         """`n` fresh trajectories of the policy with rewards by the proxy."""
-        trajectories = self.trajectories(self.start(n))
+        trajectories = self.fresh(n)
         return Rollout(trajectories, self.reward(trajectories.x0))
 
     def rollouts(self, iterations: int, samples: int) -> Iterator[Rollout]:
@@ -243,8 +247,11 @@ def check_counts(**counts: int) -> None:
         raise ValueError(f"expected counts of at least 1, got {wrong}")
 
 
-def pairs(states: Tensor) -> tuple[Tensor, Tensor]:
-    """All x_t that a step is taken from, `nT x latent_shape`, and their step numbers, of `n x (T+1) x latent_shape`."""
+def pairs(states: Tensor, first: int = 0) -> tuple[Tensor, Tensor]:
+    """All x_t that a step is taken from, `nT x latent_shape`, and their step numbers, of `n x (T+1) x latent_shape`.
+
+    The trajectories begin with step `first`.
+    """
     n, length = states.shape[:2]
-    k = torch.arange(length - 1, device=states.device).repeat(n)
+    k = torch.arange(first, first + length - 1, device=states.device).repeat(n)
     return states[:, :-1].flatten(0, 1), k

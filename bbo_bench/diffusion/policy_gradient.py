@@ -25,7 +25,7 @@ class Steps(NamedTuple):
     behaviour: Tensor
     """`n` log-probabilities with which they were drawn."""
     reference: Tensor
-    """`n x latent_shape`: the prior's means of x_{t-1}."""
+    """`n x latent_shape`: the prior's means of x_{t-1}, or anything where the KL to the prior has no weight."""
     advantage: Tensor
     """`n` advantages: how much better than usual the steps turned out."""
 
@@ -89,9 +89,10 @@ class PolicyGradient(FineTuner):
     @torch.no_grad()
     def steps(self, rollout: Rollout) -> Steps:
         """All steps of a rollout."""
-        x, k = pairs(rollout.trajectories.states)
-        mean, following = rollout.trajectories.means.flatten(0, 1), rollout.trajectories.states[:, 1:].flatten(0, 1)
-        prior = self.transition.mean_by(self.reference, k, x)
+        states, means = rollout.trajectories
+        x, k = pairs(states, self.transition.steps - means.shape[1])
+        mean, following = means.flatten(0, 1), states[:, 1:].flatten(0, 1)
+        prior = self.transition.mean_by(self.reference, k, x) if self.kl_weight else mean
         behaviour = self.transition.log_prob(k, mean, following)
         kl = self.divergence(k, mean, prior, following).reshape(len(rollout.reward), -1)
         return Steps(x, k, following, behaviour, prior, self.advantages(rollout, kl).flatten())

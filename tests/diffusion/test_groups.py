@@ -1,0 +1,26 @@
+import pytest
+import torch
+
+from bbo_bench.diffusion.groups import deviations, grouped
+from bbo_bench.seeding import generator
+
+
+@pytest.mark.parametrize(("n", "size", "sizes"), [(12, 4, [4, 4, 4]), (10, 3, [4, 3, 3]), (3, 5, [3]), (1, 2, [1])])
+def test_groups_are_of_the_size_or_a_little_larger(n, size, sizes):
+    assert grouped(n, size, torch.device("cpu")).bincount().tolist() == sizes
+
+
+def test_deviations_are_from_the_mean_of_the_others():
+    values, group = torch.randn(10, 2, generator=generator(0)), grouped(10, 3, torch.device("cpu"))
+    above, std = deviations(values, group)
+    for i in range(10):
+        members = group == group[i]
+        others = members & (torch.arange(10) != i)
+        torch.testing.assert_close(above[i], values[i] - values[others].mean(0))
+        torch.testing.assert_close(std[i], values[members].std(0))
+
+
+def test_a_group_of_one_deviates_from_nothing():
+    above, std = deviations(torch.tensor([[2.0], [4.0], [7.0]]), torch.tensor([0, 0, 1]))
+    assert above.flatten().tolist() == [-2, 2, 0]
+    assert std.flatten().tolist() == pytest.approx([2**0.5, 2**0.5, 0])

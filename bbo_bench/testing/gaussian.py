@@ -14,7 +14,8 @@ from torch import Generator, Tensor
 
 from bbo_bench.core import Problem, State
 from bbo_bench.diffusion.denoisers import MLP
-from bbo_bench.diffusion.finetune import FineTuner, Training
+from bbo_bench.diffusion.finetune import Training
+from bbo_bench.diffusion.generative import Generative
 from bbo_bench.diffusion.prior import DiffusionPrior, Standardize
 from bbo_bench.diffusion.transition import Transition
 from bbo_bench.domains import Box
@@ -97,16 +98,31 @@ def tilting_shifts(transition: Transition, kl_weight: float = 1.0) -> Tensor:
     return transition.std**2 * later_slopes(transition) / kl_weight
 
 
-def moments(transition: Transition, shift: Tensor, slope: Tensor | None = None) -> tuple[float, float]:
-    """Mean and variance of x_0, per dimension, after steps N(slope_t x_t + shift_t, std_t²) from N(0, 1)."""
+def bias_slope(transition: Transition, kept: Tensor) -> float:
+    """The gradient of E[b·x_0] by the output layer's bias, per unit of b, if only these steps of a diffusion keep theirs.
+
+    An output of step t adds to x_{t-1} in proportion, and from there by the slope of E[x_0 | x_{t-1}] to x_0.
+    """
+    k, one = torch.arange(transition.steps), torch.ones(transition.steps, 1)
+    return float((transition.mean(k, 0 * one, one)[:, 0] * later_slopes(transition))[kept].sum())
+
+
+def moments(
+    transition: Transition, shift: Tensor, slope: Tensor | None = None, std: Tensor | None = None
+) -> tuple[float, float]:
+    """Mean and variance of x_0, per dimension, after steps N(slope_t x_t + shift_t, std_t²) from N(0, 1).
+
+    Slopes and standard deviations are the prior's unless they are given.
+    """
     mean, variance = 0.0, 1.0
     slope = slopes(transition) if slope is None else slope
-    for a, s, std in zip(slope.tolist(), shift.tolist(), transition.std.tolist(), strict=True):
-        mean, variance = a * mean + s, a**2 * variance + std**2
+    std = transition.std if std is None else std
+    for a, s, noise in zip(slope.tolist(), shift.tolist(), std.tolist(), strict=True):
+        mean, variance = a * mean + s, a**2 * variance + noise**2
     return mean, variance
 
 
-def tuned(optimizer: FineTuner, n: int = 12_000) -> Tensor:
+def tuned(optimizer: Generative, n: int = 12_000) -> Tensor:
     """`n x 2` samples of the policy after one fine-tuning, for which scores are rewards already."""
     optimizer.y = torch.tensor([-1.0, 1.0]) / 2**0.5  # they standardize to themselves
     optimizer.learn()

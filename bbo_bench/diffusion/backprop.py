@@ -1,0 +1,78 @@
+"""What methods share that follow the proxy's gradient through their own sampler: a rollout that is differentiated."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from bbo_bench.core import Problem
+from bbo_bench.diffusion.finetune import FineTuner, check_counts
+from bbo_bench.diffusion.transition import Denoiser
+
+
+class Backprop(FineTuner):
+    """Maximizes E[r(x_0) - α Σ_t KL_t] by the gradient through fresh trajectories, cut at some of their steps.
+
+    A subclass says which steps keep the gradient of their network output. The others are constants to autograd, and
+    cost no more than a rollout; what of x_t passes them unchanged still carries a gradient.
+
+    Args:
+        problem: With a `DiffusionPrior` whose sampler is stochastic.
+        rng: Generator on the prior's device.
+        updates: Gradient steps per round.
+        batch_size: Trajectories per gradient step.
+        **shared: See `FineTuner`.
+
+    Raises:
+        ValueError: If there is no proxy, or a number is out of range.
+    """
+
+    def __init__(self, problem: Problem, rng: Generator, *, updates: int, batch_size: int, **shared: Any) -> None:
+        super().__init__(problem, rng, **shared)
+        if self.proxy is None:
+            raise ValueError(f"expected a proxy, whose gradient {type(self).__name__} follows, got proxy=null")
+        check_counts(updates=updates, batch_size=batch_size)
+        self.updates, self.batch_size = updates, batch_size
+
+    @abstractmethod
+    def kept(self) -> Tensor:
+        """Which steps keep the gradient of their network output, `updates x T` bools, noisiest step first."""
+
+    def losses(self) -> Iterator[Tensor]:
+        """See `FineTuner.losses`."""
+        for kept in self.kept().tolist():
+            yield self.loss(kept)
+
+    def loss(self, kept: Sequence[bool]) -> Tensor:
+        """Minus the rewards of fresh trajectories, plus the divergence of their kept steps, a scalar."""
+        x0, divergence = self.path(kept)
+        return (divergence - self.reward(x0)).mean()
+
+    def references(self) -> list[tuple[float, Denoiser]]:
+        """What the policy is to stay close to, and the weights of the KL divergences to it."""
+        return [(self.kl_weight, self.reference)] if self.kl_weight else []
+
+    def path(self, kept: Sequence[bool]) -> tuple[Tensor, Tensor]:
+        """States after the first `len(kept)` steps, `n x latent_shape`, and the weighted divergences so far, `n`.
+
+        A KL divergence is differentiated in x_t too, through the policy and through what it is compared with: the
+        gradient of kept steps is that of the objective, nothing is left out.
+        """
+        transition, references, merged = self.transition, self.references(), self.policy.merged()
+        x = self.start(self.batch_size)
+        divergence = x.new_zeros(len(x))
+        for k, keep in enumerate(kept):
+            if keep:
+                mean = transition.mean_by(self.policy, k, x)
+                for weight, reference in references:
+                    divergence = divergence + weight * transition.kl(k, mean, transition.mean_by(reference, k, x))
+            else:
+                with torch.no_grad():
+                    output = merged(x, transition.timesteps[k])
+                mean = transition.mean(k, x, output)
+            x = transition.step(k, mean, self.rng)
+        return x, divergence

@@ -1,0 +1,51 @@
+"""ReFL: reward feedback learning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from bbo_bench.core import Problem
+from bbo_bench.diffusion.backprop import Backprop
+
+
+class ReFL(Backprop):
+    """Follows the reward of x̂_0, predicted from a random late step (Xu et al., NeurIPS 2023, algorithm 1).
+
+    Args:
+        problem: With a `DiffusionPrior` whose sampler is stochastic.
+        rng: Generator on the prior's device.
+        earliest: x̂_0 is predicted from a step drawn uniformly among those behind this part of the chain, in [0, 1).
+        target: The loss is relu(target - r): a reward above it gives no gradient; None for -r.
+        **shared: See `Backprop`.
+
+    Raises:
+        ValueError: If `earliest` is out of range, or there is a KL weight, which this method has no place for.
+    """
+
+    def __init__(
+        self, problem: Problem, rng: Generator, *, earliest: float, target: float | None, **shared: Any
+    ) -> None:
+        super().__init__(problem, rng, **shared)
+        if not 0 <= earliest < 1:
+            raise ValueError(f"expected 0 <= earliest < 1, got {earliest=}")
+        if self.kl_weight:
+            raise ValueError(f"expected kl_weight = 0, as ReFL has no KL term, got kl_weight={self.kl_weight}")
+        self.earliest, self.target = int(earliest * self.transition.steps), target
+
+    def kept(self) -> Tensor:
+        """See `Backprop.kept`: the step that x̂_0 is predicted from."""
+        steps, rng = self.transition.steps, self.rng
+        m = torch.randint(self.earliest, steps, (self.updates, 1), generator=rng, device=rng.device)
+        return torch.arange(steps, device=rng.device) == m
+
+    def loss(self, kept: Sequence[bool]) -> Tensor:
+        """See `Backprop.loss`; here of x̂_0, and no step is taken behind the kept one."""
+        m = kept.index(True)
+        x, _ = self.path(kept[:m])
+        x0 = self.transition.denoise(m, x, self.policy(x, self.transition.timesteps[m]))
+        reward = self.reward(x0)
+        return -reward.mean() if self.target is None else (self.target - reward).relu().mean()

@@ -107,7 +107,8 @@ def trajectories(prior: DiffusionPrior, step: Transition, n: int, rng: Generator
 
 def fingerprint(prior: DiffusionPrior) -> str:
     """A digest of all that a consistency model depends on: denoiser, noise schedule and recipe."""
-    settings = [dict(prior.scheduler.config), asdict(prior.distillation)]
+    schedule = {key: value for key, value in prior.scheduler.config.items() if not key.startswith("_")}
+    settings = [type(prior.scheduler).__name__, schedule, asdict(prior.distillation)]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for name, weight in sorted(prior.denoiser.state_dict().items()):
         digest.update(name.encode() + weight.cpu().numpy().tobytes())

@@ -1,8 +1,8 @@
 """A fine-tuning problem that can be solved by hand: a standard normal prior, and a reward given in closed form.
 
 An untrained `MLP` predicts v = 0, the exact denoiser of N(0, I), so the prior's steps are linear: x_{t-1} has the mean
-A_t x_t; so it is with `Velocity` in a rectified flow. A method whose optimum has steps of mean a_t x_t + s_t gives x_0 the
-mean and variance of `moments`. Put a reward in the place of the proxy, and `tuned` samples what the method makes of it.
+A_t x_t; so it is with `Velocity` in a rectified flow. A method whose optimum has steps of mean a_t x_t + s_t gives x_0
+the mean and variance of `moments`. Put a reward in the place of the proxy, and `tuned` samples what the method makes of it.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def problem(steps: int = 20, *, flow: bool = False) -> Problem:
     box = Box(torch.full((2,), -20.0), torch.full((2,), 20.0))
     with seeded(generator(0, "gaussian")):
         denoiser = (Velocity if flow else MLP)(2, width=32, depth=1)
-    prior = DiffusionPrior(denoiser, Standardize(box), FLOW if flow else SCHEDULER, {"steps": steps})
+    distillation = {"steps": steps, "passes": 30, "trajectories": 256, "learning_rate": 3e-3}
+    prior = DiffusionPrior(denoiser, Standardize(box), FLOW if flow else SCHEDULER, {"steps": steps}, distillation)
     return Problem(box, prior, (2,))
 
 
@@ -93,13 +94,23 @@ def later_slopes(transition: Transition) -> Tensor:
     return torch.cat([a[1:].flip(0).cumprod(0).flip(0), torch.ones(1)])
 
 
+def ode_scales(prior: DiffusionPrior, steps: int) -> Tensor:
+    """Where DDIM (η = 0) takes x_t = 1: x_0 for every step it may be at, and 1 where none is left, a `T+1`-dim tensor.
+
+    The probability-flow ODE of N(0, I) stands still, so these are 1 but for the error of so many steps.
+    """
+    step = prior.sampler(steps, eta=0.0)
+    later = later_slopes(step)
+    return torch.cat([slopes(step)[:1] * later[:1], later])
+
+
 def tilting_shifts(transition: Transition, kl_weight: float = 1.0) -> Tensor:
     """The steps' shifts, per unit of b, that tilt the prior by exp(b·x/α): σ_t² (slope of E[x_0 | x_{t-1}]) / α."""
     return transition.std**2 * later_slopes(transition) / kl_weight
 
 
 def bias_slope(transition: Transition, kept: Tensor) -> float:
-    """The gradient of E[b·x_0] by the output layer's bias, per unit of b, if only these steps of a diffusion keep theirs.
+    """The gradient of E[b·x_0] by the output layer's bias, per unit of b, if only these steps of a diffusion have one.
 
     An output of step t adds to x_{t-1} in proportion, and from there by the slope of E[x_0 | x_{t-1}] to x_0.
     """

@@ -44,6 +44,16 @@ def test_on_policy_draws_the_newest_and_the_mixture_half_of_them():
         assert shares(replay) == pytest.approx(expected, abs=0.02)
 
 
+@pytest.mark.parametrize("mode", ["random", "reward", "reward+gamma"])
+def test_a_share_of_a_batch_may_be_on_policy_in_any_mode(mode):
+    replay = Replay(mode=mode, on_policy=0.25)
+    replay.add(*rollout(9, 9))
+    replay.add(*rollout(1))
+    x, k = replay.sample(8, generator(0))
+    assert (x[:2, 0] - k[:2] / 10).round().tolist() == [1, 1]
+    assert shares(replay)[1] >= 0.25
+
+
 def test_reward_draws_the_best():
     replay = Replay(mode="reward")
     replay.add(*rollout(1, 5, 3, 4))
@@ -84,5 +94,8 @@ def test_the_oldest_leave_a_full_buffer():
 def test_bad_use_is_refused():
     with pytest.raises(ValueError, match="one of random"):
         Replay(mode="best")
+    for mode, share in (("random", 1.0), ("reward", -0.1), ("on_policy", 0.5)):
+        with pytest.raises(ValueError, match=f"lie in .*got {share} in mode {mode}"):
+            Replay(mode=mode, on_policy=share)
     with pytest.raises(ValueError, match="add a rollout"):
         Replay().sample(1, generator(0))

@@ -29,6 +29,8 @@ def test_a_setting_out_of_range_is_refused(problem, build, name, setting, expect
     [
         ("sqdf", {"rollout_every": 0}, "counts of at least 1, got rollout_every=0"),
         ("sqdf", {"replay": "best"}, "one of random, .*got 'best'"),
+        ("sqdf", {"estimate": "ddim4"}, "one of consistency, tweedie, ddim2, got 'ddim4'"),
+        ("sqdf", {"replay": "on_policy", "on_policy_fraction": 0.5}, "must lie in .*got 0.5 in mode on_policy"),
         ("sqdf", {"proxy": None}, "got proxy=null"),
         ("sqdf", {"gamma": 1.5}, "gamma must lie in"),
         ("ddpo", {"minibatches": 0}, "counts of at least 1, got minibatches=0"),

@@ -35,6 +35,7 @@ def test_sqdf_overshoots_a_quadratic_reward_as_derived():
         generator(0),
         proxy=Quadratic,
         kl_weight=1.0,
+        estimate="tweedie",
         gamma=1.0,
         updates=800,
         batch_size=512,
@@ -42,6 +43,7 @@ def test_sqdf_overshoots_a_quadratic_reward_as_derived():
         rollout_every=20,
         capacity=1024,
         replay="random",
+        on_policy_fraction=None,
         training=TRAINING,
     )
     mean, variance, tilted = optima(sqdf.transition)

@@ -2,7 +2,8 @@
 
 An untrained `MLP` predicts v = 0, the exact denoiser of N(0, I), so the prior's steps are linear: x_{t-1} has the mean
 A_t x_t; so it is with `Velocity` in a rectified flow. A method whose optimum has steps of mean a_t x_t + s_t gives x_0
-the mean and variance of `moments`. Put a reward in the place of the proxy, and `tuned` samples what the method makes of it.
+the mean and variance of `moments`. Put a reward in the place of the proxy, and `tuned` samples what the method makes
+of it.
 """
 
 from __future__ import annotations

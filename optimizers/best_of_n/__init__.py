@@ -38,7 +38,7 @@ class BestOfN(Steered):
         """See `Steered.draw`."""
         z = self.prior.sample(n * self.per_design, self.rng)
         best = self.reward(z).reshape(n, -1).argmax(1)
-        return z.unflatten(0, (n, -1))[torch.arange(n, device=z.device), best]
+        return z[torch.arange(n, device=z.device) * self.per_design + best]
 
 
 class BestQueried(ArchiveOptimizer):

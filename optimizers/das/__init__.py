@@ -70,7 +70,7 @@ class DAS(Steered):
             log_ratio = step.log_prob(k, mean, x) - step.log_prob(k, proposal, x) - now * value
             x0, value, gradient = self.look(k + 1, x, gradient=k + 1 < step.steps)
             log_weight = log_weight + (log_ratio + then * value).reshape(shape)
-        return x.unflatten(0, shape), log_weight
+        return x.reshape(*shape, *x.shape[1:]), log_weight
 
 
 def resampled(log_weight: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,11 +11,12 @@ from hydra.errors import InstantiationException
 from matplotlib.figure import Figure
 
 from bbo_bench.plan import shown
-from bbo_bench.report import aggregate, figures, page, tables
-from bbo_bench.report.gallery import gallery, task_of
-from bbo_bench.report.names import METRICS
+from bbo_bench.report import aggregate, figures, overview, page, tables, typeset
+from bbo_bench.report.families import Families, families, order
+from bbo_bench.report.gallery import chosen, gallery, task_of
+from bbo_bench.report.layout import theme
+from bbo_bench.report.names import DERIVED, METRICS
 from bbo_bench.report.runs import Run, find_runs, table
-from bbo_bench.report.style import families, order
 
 SUMMARY = "summary.txt"
 
@@ -37,12 +38,13 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
     command = shlex.join(["bbo-bench", "report", *map(shown, folders)])
     out = Path(folders[0], "report") if out is None else out
     out.mkdir(parents=True, exist_ok=True)
-    whole = table(runs.complete)
-    estimates = aggregate.per_task(whole, METRICS)
-    names = order(families(runs.complete))
+    whole = aggregate.derived(table(runs.complete))
+    estimates = aggregate.per_task(whole, [*DERIVED, *METRICS])
+    kin = families(runs.complete)
+    names = order(kin)
     results = tables.results(estimates, whole, names)
     over = aggregate.over_tasks(whole, names) if whole["task"].nunique() > 1 else None
-    text = _write_tables(results, over, tables.cost(runs.complete, names), command, out)
+    text = _write_tables(results, over, tables.cost(runs.complete, names), kin, command, out)
     caution = page.caution(results)
     text = "\n\n".join(filter(None, [text, page.left_out(runs)])) + "\n"
     pictures = _write_figures(runs.complete, estimates, results, over, whole, out)
@@ -58,16 +60,17 @@ def summary_text(report: Path) -> str:
 
 
 def _write_tables(
-    results: pd.DataFrame, over: pd.DataFrame | None, costs: pd.DataFrame, command: str, out: Path
+    results: pd.DataFrame, over: pd.DataFrame | None, costs: pd.DataFrame, kin: Families, command: str, out: Path
 ) -> str:
     results.to_csv(out / "results.csv", index=False)
     costs.to_csv(out / "cost.csv", index=False)
-    (out / "results.tex").write_text(tables.latex(results, command))
-    blocks = [tables.text(results)]
+    found = typeset.result_tables(results, kin)
+    (out / "results.tex").write_text(typeset.latex(found, command))
+    blocks = [typeset.text(found)]
     if over is not None:
         over.to_csv(out / "over_tasks.csv", index=False)
-        blocks.append(tables.over_text(over, costs["optimizer"].cat.categories))
-    return "\n\n".join([*blocks, "cost of a run\n" + tables.cost_text(costs)])
+        blocks.append(typeset.over_text(over, order(kin)))
+    return "\n\n".join([*blocks, typeset.text(typeset.cost_tables(costs, kin))])
 
 
 def _write_figures(
@@ -79,19 +82,21 @@ def _write_figures(
     out: Path,
 ) -> page.Pictures:
     pictures: page.Pictures = {}
-    with figures.theme():
+    with theme():
         for task, each in _by_task(runs):
             kin = families(each)
             lines, rows, last = (frame[frame["task"] == task] for frame in (estimates, whole, results))
+            best = chosen(list(kin), overview.ranking(last, list(kin)))
+            _save(overview.overview(last, kin) or "no run has a hypervolume", out, f"{task}_overview", pictures)
             _save(figures.curves(lines, rows, kin), out, f"{task}_curves", pictures)
             _save(figures.trade_off(last, kin), out, f"{task}_trade_off", pictures)
-            _save(_gallery(each, list(kin)), out, f"{task}_gallery", pictures)
+            _save(_gallery(each, best), out, f"{task}_gallery", pictures)
         if over is not None and not over.empty:
-            _save(figures.over_tasks(over, families(runs)), out, "over_tasks", pictures)
+            _save(overview.over_tasks(over, families(runs)), out, "over_tasks", pictures)
     return pictures
 
 
-def _gallery(runs: Sequence[Run], optimizers: Sequence[str]) -> Figure | str:
+def _gallery(runs: Sequence[Run], optimizers: Mapping[str, str]) -> Figure | str:
     """The gallery of one task, or the reason why there is none."""
     try:
         return gallery(task_of(runs[0]), runs, optimizers) or "no run's designs were kept"

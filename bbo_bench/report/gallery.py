@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,9 +14,10 @@ from torch import Tensor
 from bbo_bench.core import Task
 from bbo_bench.oracle import true_scores
 from bbo_bench.report.figures import DATA_COLOR
+from bbo_bench.report.layout import MANY
 from bbo_bench.report.names import DATA, PRIOR
 from bbo_bench.report.runs import Run, designs
-from bbo_bench.report.style import style
+from bbo_bench.report.style import group_style, grouped, style
 
 COLUMNS = 6
 WIDTH = 1.5
@@ -30,26 +31,34 @@ def task_of(run: Run) -> Task:
     return task
 
 
-def gallery(task: Task, runs: Sequence[Run], optimizers: Sequence[str]) -> Figure | None:
+def chosen(optimizers: Sequence[str], ranking: Sequence[str]) -> dict[str, str]:
+    """The optimizers; where they are many, the best of each group of methods, with the group's title."""
+    if len(optimizers) <= MANY:
+        return dict.fromkeys(optimizers, "")
+    places = {name: place for place, name in enumerate([*ranking, *optimizers][::-1])}
+    return {max(members, key=places.__getitem__): title for title, members in grouped(optimizers).items()}
+
+
+def gallery(task: Task, runs: Sequence[Run], optimizers: Mapping[str, str]) -> Figure | None:
     """A row of designs for the data, the prior and each optimizer's first kept run of one task; None without any.
 
-    Designs are taken at even distances from each list, and shown in the order of their true scores.
+    Designs are taken at even distances from each list, and shown in the order of their true scores. `optimizers` maps
+    a name to the title of its group, to be written below it, or to nothing.
     """
     rows = _rows(task, runs, optimizers)
     if len(rows) == 1:
         return None
     figure = Figure()
     grid = figure.add_gridspec(len(rows), COLUMNS)
-    heights = [
-        _row(task, axes, name, x) for axes, (name, x) in zip(grid.subplots(squeeze=False), rows.items(), strict=True)
-    ]
+    lines = zip(grid.subplots(squeeze=False), rows.items(), strict=True)
+    heights = [_row(task, axes, name, optimizers.get(name, ""), x) for axes, (name, x) in lines]
     grid.set_height_ratios(heights)
-    longest = max(map(len, rows))
+    longest = max(map(len, [*rows, *optimizers.values()]))
     figure.set_size_inches(WIDTH * COLUMNS + 0.1 * longest, WIDTH * sum(heights) + 0.25 * len(rows))
     return figure
 
 
-def _rows(task: Task, runs: Sequence[Run], optimizers: Sequence[str]) -> Mapping[str, Tensor]:
+def _rows(task: Task, runs: Sequence[Run], optimizers: Iterable[str]) -> Mapping[str, Tensor]:
     rows = {DATA: _spread(task.reference())}
     for name in optimizers:
         kept = ((run, designs(run)) for run in runs if run.optimizer == name)
@@ -66,7 +75,7 @@ def _spread(x: Tensor) -> Tensor:
     return x[torch.linspace(0, len(x) - 1, COLUMNS).long()]
 
 
-def _row(task: Task, axes: Sequence[Axes], name: str, x: Tensor) -> float:
+def _row(task: Task, axes: Sequence[Axes], name: str, group: str, x: Tensor) -> float:
     """Draw one row of designs; the height that it needs, in widths of a design."""
     score, valid = true_scores(task, x), task.valid(x)
     for panel, i in zip(axes, score.argsort(descending=True).tolist(), strict=True):
@@ -74,9 +83,12 @@ def _row(task: Task, axes: Sequence[Axes], name: str, x: Tensor) -> float:
         panel.set_axis_off()
         words = f"{float(score[i]):.2f}" + ("" if valid[i] else " invalid")
         panel.set_title(words, fontsize=8, color="black" if valid[i] else INVALID, pad=2)
-    color = DATA_COLOR if name == DATA else style(PRIOR if name == "prior" else name).color
-    place: dict[str, Any] = {"xycoords": "axes fraction", "ha": "right", "va": "center"}
-    axes[0].annotate(name, (-0.08, 0.5), color=color, fontweight="bold", **place)
+    look = group_style if group else style
+    color = DATA_COLOR if name == DATA else look(PRIOR if name == "prior" else name).color
+    place: dict[str, Any] = {"xycoords": "axes fraction", "ha": "right", "color": color}
+    axes[0].annotate(name, (-0.08, 0.5), va="bottom" if group else "center", fontweight="bold", **place)
+    if group:
+        axes[0].annotate(group, (-0.08, 0.45), va="top", fontsize=8, **place)
     return max(map(_height, axes))
 
 

@@ -33,6 +33,10 @@ GROUPS: dict[str, dict[str, str]] = {
 
 METRICS = [key for group in GROUPS.values() for key in group]
 
+DERIVED = {"natural_diversity": "validity × diversity", "hypervolume": "hypervolume"}
+"""Metrics that the report computes from the others."""
+TABLES = {"Recommended designs: trade-off": DERIVED, **GROUPS}
+
 AXES = {
     "reward_mean": "mean score, recommended",
     "best": "best score, queried",
@@ -41,6 +45,8 @@ AXES = {
     "pairwise": "mean pairwise distance",
     "proxy_gap": "proxy gap",
     "normalized": "normalized mean score",
+    "natural_diversity": "validity × diversity",
+    "hypervolume": "hypervolume",
 }
 """Metrics that figures show, with their axes' labels."""
 

@@ -16,11 +16,15 @@ Pictures = dict[str, str | None]
 """Figures by the stem of their files; where one could not be made, the reason."""
 
 CAPTIONS = {
+    "overview": "Interquartile mean and 95% interval at the end of the budget, highest hypervolume first; colours are "
+    "groups of methods, lines the data's value (dashed) and the prior's (dotted). Of optimizers that differ in their "
+    "KL weight alone, one is shown.",
     "curves": "Interquartile mean over seeds and its 95% interval after every round. Of optimizers that differ in "
-    "their KL weight alone, one is drawn.",
+    "their KL weight alone, one is drawn. Where optimizers are many, each group of methods has a row.",
     "trade_off": "At the end of the budget; bars are 95% intervals.",
     "gallery": "Designs of one seed at the end of the budget, taken at even distances from each list and shown in the "
-    "order of their true scores, which they are titled with.",
+    "order of their true scores, which they are titled with. Where optimizers are many: the one of highest hypervolume "
+    "in each group.",
     "over_tasks": "Normalized mean score: 0 is the prior's, 1 that of the best known design.",
 }
 
@@ -33,11 +37,14 @@ def markdown(runs: Runs, command: str, text: str, pictures: Mapping[str, str | N
         "```\n" + "\n".join(commands(runs.complete)) + "\n```",
         f"Runs: {len(runs.complete)} complete, {len(runs.left_out)} left out. Values are interquartile means over "
         f"seeds with 95% intervals of a stratified bootstrap ({RESAMPLES} resamples), on true scores. `data` are real "
-        f"designs that the prior never saw. {caution}".rstrip(),
+        "designs that the prior never saw. `hypervolume`, which tuning maximizes, is the normalized score (at least 0) "
+        "times validity times the pairwise distance over that of the data (at most 1), of each seed. "
+        f"{caution}".rstrip(),
         "## Figures",
         *(_picture(name, reason, command) for name, reason in pictures.items()),
         "## Tables",
-        f"Also in [results.csv](results.csv), [results.tex](results.tex) (LaTeX, booktabs) and [cost.csv](cost.csv). "
+        "Also in [results.csv](results.csv), [results.tex](results.tex) (LaTeX, booktabs and longtable) and "
+        "[cost.csv](cost.csv), which have every KL weight. "
         f"Seconds are means over seeds; the harness is what ask, oracle, tell and evaluation leave of the total. "
         f"Made by `{command}`.",
         f"```\n{text}```",

@@ -1,14 +1,23 @@
-"""One colour, marker and line per optimizer, in every figure and whichever others are in it."""
+"""Groups of methods, and one colour, marker and line per optimizer, in every figure and whichever others are in it."""
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from bbo_bench.report.runs import Run
+from bbo_bench.report.names import PRIOR
+
+
+class Group(NamedTuple):
+    """Methods of one kind, in the order of their looks."""
+
+    first: int
+    """Colour of the first method, and of the group."""
+    shift: int
+    """From colours to markers, so that no two groups share a look."""
+    methods: tuple[str, ...]
 
 
 class Style(NamedTuple):
@@ -16,62 +25,120 @@ class Style(NamedTuple):
 
     color: str
     marker: str
-    line: Any
+    line: Any = "-"
+    hollow: bool = False
+
+    @property
+    def face(self) -> str:
+        """Colour inside of a marker."""
+        return "white" if self.hollow else self.color
 
 
-DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1)))
-KNOWN = {  # Okabe and Ito's palette, without its yellow, which a white page swallows
-    "prior_sampling": Style("#7F7F7F", "D", (0, (1, 1))),
-    "sqdf": Style("#0072B2", "o", "-"),
-    "ddpo": Style("#D55E00", "s", "-"),
-    "ddpo_oracle": Style("#E69F00", "s", "--"),
-    "cma_es": Style("#009E73", "^", "-"),
-    "genetic": Style("#CC79A7", "v", "-"),
-    "turbo": Style("#56B4E9", "P", "-."),
-    "qlogei": Style("#000000", "X", "-."),
+COLORS = (  # Okabe and Ito's palette without its yellow, which a white page swallows; then Paul Tol's muted one
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E69F00"),
+    *("#332288", "#999933", "#882255", "#44AA99", "#8C510A"),
+)
+MARKERS = ("o", "^", "v", "s", "P", "X", "<", ">", "p", "d", "h", "*")
+DASHES: tuple[Any, ...] = ("-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1)))
+"""Lines of optimizers that no group names."""
+
+OTHERS = "others"
+GROUPS = {
+    "prior": Group(0, 0, (PRIOR,)),
+    "baselines": Group(2, -1, ("cma_es", "genetic", "turbo", "qlogei")),
+    "SQDF": Group(
+        0,
+        0,
+        (
+            *("sqdf", "sqdf_no_consistency", "sqdf_ddim2", "sqdf_no_buffer", "sqdf_gamma_1", "sqdf_gamma_0.85"),
+            "sqdf_bootstrap",
+        ),
+    ),
+    "policy gradient": Group(
+        1, 2, ("ddpo", "ddpo_sf", "dpok", "ppo_kl", "grpo", "b2_diffurl", "sdpo", "score_as_action")
+    ),
+    "direct backpropagation": Group(
+        6,
+        3,
+        (
+            *("draft", "draft_lv", "draft_full", "refl", "alignprop", "seiko"),
+            *("seiko_ucb", "seiko_bootstrap", "seiko_thompson", "seiko_greedy", "seiko_nonadaptive"),
+        ),
+    ),
+    "preference and regression": Group(
+        3, 4, ("diffusion_dpo", "dmpo", "d3po", "prdp", "awm", "rwr", "raft", "diffusion_sharpening")
+    ),
+    "inference-time": Group(
+        7, 5, ("best_of_n", "guidance", "svdd", "das", "best_of_n_4", "best_of_n_64", "guidance_normalized")
+    ),
+    OTHERS: Group(11, 0, ()),
 }
-OTHERS = ("#332288", "#117733", "#882255", "#44AA99", "#999933", "#AA4499", "#661100")
-"""Paul Tol's muted palette, for optimizers of plugins."""
-MARKERS = ("<", ">", "p", "h", "d", "*")
-KL_WEIGHT = "kl_weight"
+"""Groups of methods by their titles."""
+GROUP_OF = {method: title for title, group in GROUPS.items() for method in group.methods}
+ARMS = ("_oracle", "_raw")
+"""Ends of the names of a method's other arms, which have its colour and marker, hollow, on a dashed line."""
+SWEPT = re.compile(r"_kl_\d[\d.e-]*")
+"""The part of a name that only says another KL weight."""
+PRIOR_STYLE = Style("#7F7F7F", "D", (0, (1, 1)))
+BEHIND = Style("#DADADA", "o")
+"""What is not of the group that a row of panels is about."""
 
 
 def style(optimizer: str) -> Style:
     """An optimizer's style; that of an unknown one derives from its name alone, so that it never changes."""
-    code = crc32(optimizer.encode())
-    other = Style(OTHERS[code % 7], MARKERS[code // 7 % 6], DASHES[code // 42 % 7])
-    return KNOWN.get(optimizer, other)
+    if optimizer == PRIOR:
+        return PRIOR_STYLE
+    arm = arm_of(optimizer)
+    method = SWEPT.sub("", optimizer).removesuffix(arm)
+    color, marker, line = _known(method) if method in GROUP_OF else _derived(method)
+    return Style(COLORS[color % len(COLORS)], MARKERS[marker % len(MARKERS)], "--" if arm else line, bool(arm))
 
 
-def families(runs: Iterable[Run]) -> dict[str, dict[str, float]]:
-    """Optimizers that differ in their KL weight alone, with their weights, ascending, under the base's name.
-
-    The base is a known optimizer, or else the shortest name. Others are alone, their weight NaN where they have none.
-    """
-    groups: dict[str, dict[str, float]] = defaultdict(dict)
-    for run in runs:
-        rest = {key: value for key, value in run.settings.items() if key != KL_WEIGHT}
-        alone = None if KL_WEIGHT in run.settings else run.optimizer
-        weight = float(run.settings.get(KL_WEIGHT, "nan"))
-        groups[json.dumps([alone, rest], sort_keys=True, default=str)][run.optimizer] = weight
-    named: dict[str, dict[str, float]] = defaultdict(dict)
-    for group in groups.values():
-        named[min(group, key=_prominence)] |= group
-    return {base: _sorted(named[base]) for base in sorted(named, key=_rank)}
+def group_style(optimizer: str) -> Style:
+    """An optimizer's style where its group is what counts."""
+    own = style(optimizer)
+    if optimizer == PRIOR:
+        return own
+    return Style(COLORS[GROUPS[group_of(optimizer)].first], "o", hollow=own.hollow)
 
 
-def order(kinships: dict[str, dict[str, float]]) -> list[str]:
-    """All optimizers: the known ones first, each base before its variants."""
-    return list(dict.fromkeys(name for base, group in kinships.items() for name in (base, *group)))
+def arm_of(optimizer: str) -> str:
+    """The end of a name that says another arm, or nothing."""
+    return next((arm for arm in ARMS if SWEPT.sub("", optimizer).endswith(arm)), "")
 
 
-def _sorted(group: dict[str, float]) -> dict[str, float]:
-    return dict(sorted(group.items(), key=lambda item: item[1]))
+def known_base(optimizer: str) -> str | None:
+    """The longest known method that a name is, or starts with: of `ddpo_sf_oracle`, it is `ddpo_sf`."""
+    bases = (method for method in GROUP_OF if f"{optimizer} ".startswith((f"{method}_", f"{method} ")))
+    return max(bases, key=len, default=None)
 
 
-def _prominence(name: str) -> tuple[bool, int, str]:
-    return name not in KNOWN, len(name), name
+def group_of(optimizer: str) -> str:
+    """Title of the group that an optimizer belongs to."""
+    base = known_base(optimizer)
+    return GROUP_OF[base] if base else OTHERS
 
 
-def _rank(name: str) -> tuple[int, str]:
-    return (list(KNOWN).index(name) if name in KNOWN else len(KNOWN)), name
+def grouped(optimizers: Iterable[str]) -> dict[str, list[str]]:
+    """Optimizers by the title of their group, without empty groups."""
+    members: dict[str, list[str]] = {title: [] for title in GROUPS}
+    for name in optimizers:
+        members[group_of(name)].append(name)
+    return {title: names for title, names in members.items() if names}
+
+
+def rank(optimizer: str) -> tuple[int, str]:
+    """The place of an optimizer in tables and legends: by group and method, a method's variants after it."""
+    base = known_base(optimizer)
+    return (list(GROUP_OF).index(base) if base else len(GROUP_OF)), optimizer
+
+
+def _known(method: str) -> tuple[int, int, Any]:
+    group = GROUPS[GROUP_OF[method]]
+    place = group.first + group.methods.index(method)
+    return place, place + group.shift, "-"
+
+
+def _derived(method: str) -> tuple[int, int, Any]:
+    code = crc32(method.encode())
+    return code, code // len(COLORS), DASHES[code // len(COLORS) // len(MARKERS) % len(DASHES)]

@@ -11,10 +11,12 @@ import torch
 from matplotlib.figure import Figure
 
 from bbo_bench.report import aggregate, names, summary_text, tables, write_report
-from bbo_bench.report.figures import curves, theme, trade_off
+from bbo_bench.report.families import families
+from bbo_bench.report.figures import curves, trade_off
 from bbo_bench.report.gallery import gallery, task_of
+from bbo_bench.report.layout import theme
 from bbo_bench.report.runs import find_runs, table
-from bbo_bench.report.style import KNOWN, families
+from bbo_bench.report.style import style
 
 Make = Callable[..., Path]
 
@@ -54,21 +56,24 @@ def test_results_by_hand(report: Path) -> None:
     assert found["toy", "sqdf_kl_low", "elbo_z"][0] == -4
     assert found["toy", "prior_sampling", "best"] == [1, 1, 1, 5]
     assert found["toy", "data", "pairwise"][0] == 0.5
+    assert found["toy", "sqdf", "natural_diversity"][0] == 3  # validity 3, and more diverse than the data
+    assert found["toy", "sqdf", "hypervolume"][0] == pytest.approx((4 + 9 + 16) / 3)
+    assert found["toy", "data", "natural_diversity"][0] == 0.95
     assert ("toy", "sqdf", "proxy_gap") not in found  # nobody had a value
 
 
 def test_latex_and_text(report: Path) -> None:
     latex, text = (report.parent / "results.tex").read_text(), summary_text(report)
-    assert r"\begin{tabular}{lrr}" in latex and r" & mean & normalized \\" in latex
+    assert r"\begin{longtable}{lrr}" in latex and r" & mean & normalized \\" in latex
     assert r"prior\_sampling & $1.0$ {\scriptsize $[1.0, 1.0]$}" in latex
-    assert latex.count("\\begin{tabular}") == latex.count("\\end{tabular}") == latex.count("\\bottomrule") == 8
+    assert latex.count("\\begin{longtable}") == latex.count("\\end{longtable}") == 15
     lines = text.splitlines()
-    start = lines.index("toy: Recommended designs: naturalness")
+    start = lines.index("toy: Recommended designs: naturalness, by KL weight")
     assert lines[start + 1].split() == ["validity", "ELBO", "z"]
-    assert lines[start + 4].split()[:2] == ["sqdf_kl_low", "4.0"]
+    assert lines[start + 3].split()[:3] == ["sqdf_kl_low", "(0.01)", "4.0"]
     start = lines.index("all tasks: normalized mean score")
     assert lines[start + 2].split() == ["prior_sampling", "2", "1.00", "1.00", "1.00", "10"]
-    assert lines[start + 3] == "not run on all tasks, and left out here: sqdf, sqdf_kl_low, cma_es"
+    assert lines[start + 3] == "not run on all tasks, and left out here: cma_es, sqdf, sqdf_kl_low"
     assert "fewer than 5 seeds" not in text
     assert "left out" in text and "seed_0: incomplete: 4 rounds are committed" in text
 
@@ -88,7 +93,9 @@ def test_the_page_names_commands_machine_and_missing_runs(report: Path) -> None:
     assert "Runs: 25 complete, 1 left out" in page
     assert "- commit: abc\n" in page and "- torch: 2.6" in page
     figures = {path.stem for path in report.parent.glob("*.png")}
-    expected = {f"{task}_{kind}" for task in ("toy", "other") for kind in ("curves", "trade_off", "gallery")}
+    expected = {
+        f"{task}_{kind}" for task in ("toy", "other") for kind in ("overview", "curves", "trade_off", "gallery")
+    }
     assert figures == {path.stem for path in report.parent.glob("*.pdf")} == expected | {"over_tasks"}
     assert all(f"![{name}]({name}.png)" in page for name in figures)
 
@@ -147,7 +154,7 @@ def test_what_the_figures_show(make: Make, results: Path) -> None:
     shown = ("reward_mean", "best", "validity", "elbo_z", "pairwise")  # no proxy gap: nobody had one
     assert [axes.get_ylabel() for axes in lines.axes] == [names.AXES[key] for key in shown]
     assert drawn(lines) == ["prior_sampling (the prior)", "sqdf", "data; no gap"]
-    curve = next(line for line in lines.axes[0].lines if line.get_color() == KNOWN["sqdf"].color)
+    curve = next(line for line in lines.axes[0].lines if line.get_color() == style("sqdf").color)
     assert curve.get_xdata().tolist() == [64, 192, 448, 960]
     np.testing.assert_allclose(curve.get_ydata(), metrics(2.9)["reward_mean"])
     front = next(line for line in points.axes[0].lines if len(line.get_xdata()) == 3)
@@ -161,7 +168,7 @@ def test_the_gallery_marks_invalid_designs(make: Make, results: Path) -> None:
     np.savez(folder / "designs.npz", queried_0=x, recommended_3=x)
     (folder / "provenance.json").write_text((folder / "provenance.json").read_text().replace("designs.npz", "absent"))
     (run,) = find_runs([results]).complete
-    figure = gallery(task_of(run), [run], ["sqdf"])
+    figure = gallery(task_of(run), [run], {"sqdf": ""})
     assert figure is not None
     titles = [axes.get_title() for axes in figure.axes[-6:]]
     assert titles == ["3.00", "2.00", "1.00", "0.75 invalid", "0.50", "0.25"]

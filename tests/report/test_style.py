@@ -1,37 +1,62 @@
-"""Styles stay; families are found by their settings."""
+"""Styles stay, and tell optimizers apart; names say which group of methods they belong to."""
 
-from pathlib import Path
+from itertools import combinations
 
-import pandas as pd
+import pytest
 
-from bbo_bench.report.runs import Run
-from bbo_bench.report.style import KNOWN, families, order, style
-
-
-def run(name: str, **settings: object) -> Run:
-    return Run(Path(), "t", name, 0, {"optimizer": {"name": name, **settings}}, pd.DataFrame(), {})
+from bbo_bench.report.style import GROUP_OF, GROUPS, group_of, group_style, grouped, rank, style
 
 
-def test_known_optimizers_look_different() -> None:
-    assert len({look.color for look in KNOWN.values()}) == len(KNOWN)
-    assert style("sqdf") == KNOWN["sqdf"]
+def test_known_methods_look_different() -> None:
+    looks = [style(method)[:2] for method in GROUP_OF]
+    assert len(set(looks)) == len(looks)
+    groups = [group.methods for group in GROUPS.values()]
+    assert all(
+        style(a).color != style(b).color and style(a).marker != style(b).marker
+        for methods in groups
+        for a, b in combinations(methods, 2)
+    )
+    assert len({group_style(methods[0]).color for methods in groups if methods}) == len(groups) - 1
+
+
+def test_an_arm_looks_like_its_method_but_hollow_and_dashed() -> None:
+    assert (style("ddpo").line, style("ddpo").face) == ("-", style("ddpo").color)
+    assert style("ddpo_oracle") == style("ddpo")._replace(line="--", hollow=True)
+    assert style("ddpo_oracle").face == "white"
+    assert style("turbo_raw") == style("turbo")._replace(line="--", hollow=True)
+
+
+def test_another_kl_weight_changes_no_look() -> None:
+    assert style("ddpo_kl_0.1") == style("ddpo")
+    assert style("ddpo_oracle_kl_1e-3") == style("ddpo_oracle")
+    assert style("ppo_kl") != style("ppo")  # there it is the name
 
 
 def test_a_plugins_style_is_its_own_and_fixed() -> None:
-    assert style("my_method") == ("#882255", ">", (0, (8, 2)))
+    assert style("my_method") == ("#CC79A7", "v", "-.", False)
     assert style("my_method") != style("my_other_method")
+    assert group_style("my_method") == ("#8C510A", "o", "-", False)
 
 
-def test_families_differ_in_the_kl_weight_alone() -> None:
-    runs = [
-        run("zeta"),
-        run("sqdf_kl_high", _target_="S", kl_weight=1.0),
-        run("sqdf", _target_="S", kl_weight=0.1),
-        run("sqdf_kl_low", _target_="S", kl_weight=0.01),
-        run("sqdf_random", _target_="S", kl_weight=0.1, replay="random"),
-        run("prior_sampling"),
-    ]
-    found = families(runs)
-    assert list(found) == ["prior_sampling", "sqdf", "sqdf_random", "zeta"]
-    assert list(found["sqdf"].items()) == [("sqdf_kl_low", 0.01), ("sqdf", 0.1), ("sqdf_kl_high", 1.0)]
-    assert order(found) == ["prior_sampling", "sqdf", "sqdf_kl_low", "sqdf_kl_high", "sqdf_random", "zeta"]
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("prior_sampling", "prior"),
+        ("qlogei_raw", "baselines"),
+        ("sqdf (weak)", "SQDF"),
+        ("ddpo_sf_oracle_kl_0.1", "policy gradient"),
+        ("draft_kl", "direct backpropagation"),
+        ("dmpo_oracle", "preference and regression"),
+        ("das", "inference-time"),
+        ("dashing", "others"),
+    ],
+)
+def test_the_longest_known_name_decides_the_group(name: str, group: str) -> None:
+    assert group_of(name) == group
+
+
+def test_groups_and_methods_are_in_order() -> None:
+    names = ["zeta", "ddpo_sf", "turbo", "ddpo_oracle", "sqdf_new", "ddpo", "prior_sampling"]
+    ranked = ["prior_sampling", "turbo", "sqdf_new", "ddpo", "ddpo_oracle", "ddpo_sf", "zeta"]
+    assert sorted(names, key=rank) == ranked
+    assert list(grouped(names)) == ["prior", "baselines", "SQDF", "policy gradient", "others"]

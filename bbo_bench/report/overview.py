@@ -1,0 +1,76 @@
+"""Intervals in a row per optimizer: one task's ranking, and scores over all tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bbo_bench.report.families import Families
+from bbo_bench.report.figures import DATA_LINE
+from bbo_bench.report.layout import PANEL, legend
+from bbo_bench.report.names import AXES, DATA, PRIOR
+from bbo_bench.report.style import ARMS, Style, group_style, grouped, style
+
+COLUMNS = ("hypervolume", "reward_mean", "natural_diversity")
+ROW = 0.2
+
+
+def ranking(results: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """Those of one task's optimizers that have a hypervolume, the highest interquartile mean first."""
+    found = results[results["metric"] == "hypervolume"].set_index("optimizer")["iqm"]
+    return sorted((name for name in names if name in found.index), key=lambda name: -float(found[name]))
+
+
+def overview(results: pd.DataFrame, families: Families) -> Figure | None:
+    """One task's optimizers, one of each family, by hypervolume; None where the task has none."""
+    ranks = ranking(results, list(families))
+    if not ranks:
+        return None
+    figure = Figure(figsize=(PANEL[0] * len(COLUMNS), ROW * len(ranks) + 1.4))
+    for panel, metric in zip(figure.subplots(1, len(COLUMNS), sharey=True), COLUMNS, strict=True):
+        rows = results[results["metric"] == metric].set_index("optimizer")
+        _intervals(panel, rows.reindex(ranks), group_style)
+        if DATA in rows.index:
+            panel.axvline(rows["iqm"][DATA], **DATA_LINE, zorder=1)
+        if PRIOR in rows.index:
+            panel.axvline(rows["iqm"][PRIOR], color=style(PRIOR).color, linestyle=":", zorder=1)
+        panel.set_xlabel(AXES[metric])
+    for label in figure.axes[0].get_yticklabels():
+        label.set_color(group_style(label.get_text()).color)
+    legend(figure, [*_keys(ranks), Line2D([], [], **DATA_LINE, label=DATA)])
+    return figure
+
+
+def over_tasks(estimates: pd.DataFrame, families: Families) -> Figure:
+    """Normalized mean score over all tasks at the end of the budgets: a bar of the interval, a mark of the mean."""
+    figure = Figure(figsize=(2 * PANEL[0], 0.6 + 0.3 * len(estimates)))
+    panel = figure.subplots()
+    base = {name: base for base, family in families.items() for name in family}
+    rows = estimates.astype({"optimizer": str}).set_index("optimizer")
+    _intervals(panel, rows, lambda name: style(base[name]))
+    panel.set_xlabel(AXES["normalized"])
+    return figure
+
+
+def _intervals(panel: Axes, rows: pd.DataFrame, look_of: Callable[[str], Style]) -> None:
+    """A bar from `low` to `high` and a mark at `iqm` for each row, from the top."""
+    for height, (name, values) in enumerate(rows[["iqm", "low", "high"]].astype(float).iterrows()):
+        look = look_of(str(name))
+        panel.plot(values[["low", "high"]], [height, height], color=look.color, linewidth=6, alpha=0.35)
+        panel.plot(values["iqm"], height, color=look.color, marker=look.marker, markerfacecolor=look.face)
+    panel.set(yticks=range(len(rows)), yticklabels=rows.index, ylim=(len(rows) - 0.4, -0.6))
+
+
+def _keys(names: Sequence[str]) -> list[Line2D]:
+    looks = {title: group_style(members[0]) for title, members in grouped(names).items()}
+    marks = {title: (look.color, look.marker, look.color) for title, look in looks.items()}
+    if any(style(name).hollow for name in names):
+        marks[f"hollow: {' or '.join(ARMS)}"] = ("black", "o", "white")
+    return [
+        Line2D([], [], color=color, marker=marker, markerfacecolor=face, linestyle="", label=label)
+        for label, (color, marker, face) in marks.items()
+    ]

@@ -1,0 +1,170 @@
+"""Tables as plain text and as LaTeX: a section per group of methods, and the KL weights of a method on their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import floor, log10
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bbo_bench.report.aggregate import ESTIMATE
+from bbo_bench.report.families import Families
+from bbo_bench.report.names import DATA, TABLES
+from bbo_bench.report.style import grouped
+from bbo_bench.report.tables import PHASES
+
+Cells = dict[str, dict[str, list[float]]]
+"""By optimizer and metric: interquartile mean and both ends of the interval, or one value."""
+COSTS = {key: f"{key} s" for key in [*PHASES, "total"]} | {"harness_percent": "harness %", "peak_mb": "peak MB"}
+
+
+class Table(NamedTuple):
+    """A title, headings and numbers of decimals by metric, and rows by section; the section "" has no title."""
+
+    title: str
+    columns: dict[str, tuple[str, int]]
+    sections: dict[str, Cells]
+
+
+def result_tables(results: pd.DataFrame, families: Families) -> list[Table]:
+    """For each task, a table of the optimizers for each group of metrics, and below one of the KL weights."""
+    tables = []
+    for task, group in results.groupby("task"):
+        swept = []
+        for title, headings in TABLES.items():
+            rows = group[group["metric"].isin(headings)]
+            cells: Cells = {}
+            keys = rows[["optimizer", "metric"]].astype(str).to_numpy()
+            for (optimizer, metric), values in zip(keys, rows[ESTIMATE[:3]].to_numpy(float), strict=True):
+                cells.setdefault(optimizer, {})[metric] = values[~np.isnan(values)].tolist()
+            columns = _columns(headings, cells)
+            tables.append(Table(f"{task}: {title}", columns, _groups(cells, families)))
+            swept.append(Table(f"{task}: {title}, by KL weight", columns, _weights(cells, families)))
+        tables += swept
+    return [table for table in tables if table.sections]
+
+
+def cost_tables(costs: pd.DataFrame, families: Families) -> list[Table]:
+    """For each task, the optimizers' seconds and memory."""
+    tables = []
+    for task, group in costs.groupby("task"):
+        rows = group.set_index("optimizer")[list(COSTS)]
+        cells = {str(name): {str(key): [float(value)] for key, value in row.items()} for name, row in rows.iterrows()}
+        columns = {key: (heading, 1) for key, heading in COSTS.items()}
+        tables.append(Table(f"{task}: cost of a run", columns, _groups(cells, families)))
+    return tables
+
+
+def text(tables: Iterable[Table]) -> str:
+    """Tables for a terminal."""
+    return "\n\n".join(map(_text, tables))
+
+
+def latex(tables: Iterable[Table], command: str) -> str:
+    """Tables for a document, which needs the packages booktabs and longtable."""
+    return "\n\n".join([f"% made by: {command}", *map(_latex, tables)]) + "\n"
+
+
+def over_text(over: pd.DataFrame, order: Iterable[str]) -> str:
+    """Scores over all tasks for a terminal, and who of `order` is not among them."""
+    lines = ["all tasks: normalized mean score"]
+    if not over.empty:
+        lines.append(over.to_string(index=False, float_format="{:.2f}".format, na_rep="-"))
+    missing = [name for name in order if name not in set(over["optimizer"])]
+    if missing:
+        lines.append(f"not run on all tasks, and left out here: {', '.join(missing)}")
+    return "\n".join(lines)
+
+
+def _groups(cells: Cells, families: Families) -> dict[str, Cells]:
+    """One optimizer of each family, by group, and the data."""
+    sections = {group: _chosen(cells, {name: name for name in names}) for group, names in grouped(families).items()}
+    sections[""] = _chosen(cells, {DATA: DATA})
+    return {title: rows for title, rows in sections.items() if rows}
+
+
+def _weights(cells: Cells, families: Families) -> dict[str, Cells]:
+    """By the base's name, the optimizers that differ in their KL weight."""
+    return {
+        base: _chosen(cells, {name: f"{name} ({weight:g})" for name, weight in family.items()})
+        for base, family in families.items()
+        if any(name != base and name in cells for name in family)
+    }
+
+
+def _chosen(cells: Cells, labels: Mapping[str, str]) -> Cells:
+    return {label: cells[name] for name, label in labels.items() if name in cells}
+
+
+def _columns(metrics: Mapping[str, str], cells: Cells) -> dict[str, tuple[str, int]]:
+    """Heading and number of decimals of the metrics that have a value."""
+    found = {metric: [value for row in cells.values() for value in row.get(metric, [])] for metric in metrics}
+    return {metric: (metrics[metric], _decimals(values)) for metric, values in found.items() if values}
+
+
+def _decimals(values: Sequence[float]) -> int:
+    """So that the largest value has three digits, two where it is below 1, and one at least is after the point."""
+    largest = max((abs(value) for value in values if np.isfinite(value)), default=0.0)
+    return min(max(1 + (largest >= 1) - floor(log10(largest)), 1), 6) if largest else 1
+
+
+def _text(table: Table) -> str:
+    lines = [["", *(heading for heading, _ in table.columns.values())]]
+    for section, rows in table.sections.items():
+        lines += [[section]] if section else []
+        indent = "  " if section else ""
+        for name, row in rows.items():
+            values = (_text_cell(row.get(metric), decimals) for metric, (_, decimals) in table.columns.items())
+            lines.append([indent + name, *values])
+    full = [[*line, *[""] * (len(lines[0]) - len(line))] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*full, strict=True)]
+    return "\n".join([table.title, *("  ".join(map(str.ljust, line, widths)).rstrip() for line in full)])
+
+
+def _text_cell(values: list[float] | None, decimals: int) -> str:
+    if not values:
+        return "-"
+    iqm, *interval = (f"{value:.{decimals}f}" for value in values)
+    return f"{iqm} [{', '.join(interval)}]" if interval else iqm
+
+
+def _latex(table: Table) -> str:
+    width = len(table.columns) + 1
+    rows = []
+    for section, cells in table.sections.items():
+        rows += [rf"\multicolumn{{{width}}}{{l}}{{\emph{{{_escape(section)}}}}} \\*"] if section else [r"\addlinespace"]
+        indent = r"\quad " if section else ""
+        for name, row in cells.items():
+            values = (_latex_cell(row.get(metric), decimals) for metric, (_, decimals) in table.columns.items())
+            rows.append(" & ".join([indent + _escape(name), *values]) + r" \\")
+    caption = f"{table.title}, at the end of the budget: interquartile mean over seeds, 95% bootstrap interval."
+    headings = " & ".join(["", *(_escape(heading) for heading, _ in table.columns.values())])
+    head = [r"\toprule", rf"{headings} \\", r"\midrule"]
+    lines = [
+        rf"\begin{{longtable}}{{l{'r' * len(table.columns)}}}",
+        rf"\caption{{{_escape(caption)}}} \\",
+        *head,
+        r"\endfirsthead",
+        *head,
+        r"\endhead",
+        r"\bottomrule",
+        r"\endlastfoot",
+        *rows,
+        r"\end{longtable}",
+    ]
+    return "\n".join(lines)
+
+
+def _latex_cell(values: list[float] | None, decimals: int) -> str:
+    if not values:
+        return "--"
+    iqm, *interval = (f"{value:.{decimals}f}" for value in values)
+    return f"${iqm}$" + (rf" {{\scriptsize $[{', '.join(interval)}]$}}" if interval else "")
+
+
+def _escape(words: str) -> str:
+    for character in "_%&#":
+        words = words.replace(character, f"\\{character}")
+    return words

@@ -1,0 +1,35 @@
+"""Families are found by their settings."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from bbo_bench.report.families import families, order
+from bbo_bench.report.runs import Run
+
+
+def run(name: str, **settings: object) -> Run:
+    return Run(Path(), "t", name, 0, {"optimizer": {"name": name, **settings}}, pd.DataFrame(), {})
+
+
+def test_families_differ_in_the_kl_weight_alone() -> None:
+    runs = [
+        run("zeta"),
+        run("sqdf_kl_high", _target_="S", kl_weight=1.0),
+        run("sqdf", _target_="S", kl_weight=0.1),
+        run("sqdf_kl_low", _target_="S", kl_weight=0.01),
+        run("sqdf_random", _target_="S", kl_weight=0.1, replay="random"),
+        run("prior_sampling"),
+    ]
+    found = families(runs)
+    assert list(found) == ["prior_sampling", "sqdf", "sqdf_random", "zeta"]
+    assert list(found["sqdf"].items()) == [("sqdf_kl_low", 0.01), ("sqdf", 0.1), ("sqdf_kl_high", 1.0)]
+    assert order(found) == ["prior_sampling", "sqdf", "sqdf_kl_low", "sqdf_kl_high", "sqdf_random", "zeta"]
+
+
+def test_arms_are_families_of_their_own() -> None:
+    runs = [run(f"ddpo{arm}{kl}", arm=arm, kl_weight=len(kl)) for arm in ("", "_oracle") for kl in ("", "_kl_2")]
+    assert {base: list(family) for base, family in families(runs).items()} == {
+        "ddpo": ["ddpo", "ddpo_kl_2"],
+        "ddpo_oracle": ["ddpo_oracle", "ddpo_oracle_kl_2"],
+    }

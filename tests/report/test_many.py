@@ -1,0 +1,98 @@
+"""Reports of many optimizers: a row for each group of methods, and who is best in it."""
+
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import same_color
+from matplotlib.figure import Figure
+
+from bbo_bench.report.figures import curves, trade_off
+from bbo_bench.report.gallery import chosen
+from bbo_bench.report.layout import theme
+from bbo_bench.report.overview import overview, ranking
+from bbo_bench.report.style import BEHIND, group_style, style
+
+HYPERVOLUMES = {
+    "prior_sampling": 0.0,
+    "cma_es": 0.3,
+    "turbo": 0.2,
+    "sqdf": 0.4,
+    **{"ddpo": 0.1, "ddpo_oracle": 0.35, "dpok": 0.15, "dpok_oracle": 0.25, "ppo_kl": 0.05, "ppo_kl_oracle": 0.45},
+    **{"grpo": 0.6, "grpo_oracle": 0.55, "b2_diffurl": 0.5, "sdpo": 0.45, "score_as_action": 0.01},
+}
+NAMES = list(HYPERVOLUMES)
+FAMILIES = {name: {name: 1.0} for name in NAMES} | {"ddpo": {"ddpo_kl_0.1": 0.1, "ddpo": 1.0}}
+
+
+@pytest.fixture(scope="module")
+def results() -> pd.DataFrame:
+    rows = []
+    for name, value in (HYPERVOLUMES | {"ddpo_kl_0.1": 0.9, "data": 0.5}).items():
+        for metric in ("hypervolume", "reward_mean", "natural_diversity", "validity", "pairwise"):
+            rows.append((name, metric, value, value - 0.1, value + 0.1))
+    return pd.DataFrame(rows, columns=["optimizer", "metric", "iqm", "low", "high"])
+
+
+def legends(figure: Figure) -> dict[str, list[str]]:
+    found = [legend for axes in figure.axes if (legend := axes.get_legend())]
+    return {legend.get_title().get_text(): [text.get_text() for text in legend.get_texts()] for legend in found}
+
+
+def dots(panel: Axes, color: str) -> int:
+    """How many optimizers the colour shows."""
+    faces = (collection.get_facecolor() for collection in panel.collections if len(collection.get_offsets()))
+    return sum(len(face) > 0 and same_color(face[0], color) for face in faces)
+
+
+def test_the_overview_is_sorted_and_leaves_sweeps_out(results: pd.DataFrame) -> None:
+    assert ranking(results, NAMES)[:4] == ["grpo", "grpo_oracle", "b2_diffurl", "ppo_kl_oracle"]
+    with theme():
+        figure = overview(results, FAMILIES)
+    assert figure is not None
+    labels = figure.axes[0].get_yticklabels()
+    assert [label.get_text() for label in labels] == ranking(results, NAMES)
+    assert labels[0].get_color() == group_style("ddpo").color
+    bars = [line for line in figure.axes[0].lines if list(line.get_xdata()) == pytest.approx([0.5, 0.7])]
+    assert [list(bar.get_ydata()) for bar in bars] == [[0, 0]]
+    assert overview(results[results["metric"] != "hypervolume"], FAMILIES) is None
+
+
+def test_each_group_has_a_row_and_a_large_one_is_parted_by_arms(results: pd.DataFrame) -> None:
+    with theme():
+        figure = trade_off(results, FAMILIES)
+    rows = legends(figure)
+    assert list(rows) == ["baselines", "SQDF", "policy gradient", "policy gradient _oracle"]
+    assert rows["policy gradient _oracle"] == ["ddpo_oracle", "dpok_oracle", "ppo_kl_oracle", "grpo_oracle"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "prior_sampling (the prior)",
+        "data",
+        "all others",
+    ]
+    baselines, sqdf = figure.axes[0], figure.axes[3]  # two panels and a legend in a row
+    assert dots(sqdf, style("sqdf").color) == 1
+    assert dots(sqdf, BEHIND.color) == len(NAMES) - 2  # all but SQDF and the prior
+    assert dots(baselines, style("sqdf").color) == 0
+    assert baselines.get_ylim() == sqdf.get_ylim()
+
+
+def test_curves_show_the_group_in_colour_and_the_prior_in_every_row() -> None:
+    rows = [("reward_mean", name, q, q, 0, 1) for name in NAMES for q in (8, 16)]
+    estimates = pd.DataFrame(rows, columns=["metric", "optimizer", "queries", "iqm", "low", "high"])
+    with theme():
+        figure = curves(estimates, pd.DataFrame({"reward_mean_reference": [0.5]}), FAMILIES)
+    drawn = [[line.get_color() for line in figure.axes[row].lines] for row in (0, 2, 4, 6)]
+    assert [colors.count(style("prior_sampling").color) for colors in drawn] == [1, 1, 1, 1]
+    assert [colors.count(BEHIND.color) for colors in drawn] == [12, 13, 7, 10]
+    assert style("sqdf").color in drawn[1] and style("cma_es").color in drawn[0]
+
+
+def test_the_gallery_takes_the_best_of_each_group(results: pd.DataFrame) -> None:
+    best = chosen(NAMES, ranking(results, NAMES))
+    assert best == {"prior_sampling": "prior", "cma_es": "baselines", "sqdf": "SQDF", "grpo": "policy gradient"}
+    assert chosen(NAMES, []) == {
+        "prior_sampling": "prior",
+        "cma_es": "baselines",
+        "sqdf": "SQDF",
+        "ddpo": "policy gradient",
+    }
+    assert chosen(NAMES[:10], []) == dict.fromkeys(NAMES[:10], "")

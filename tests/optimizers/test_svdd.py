@@ -1,8 +1,8 @@
 """SVDD on the problem of `bbo_bench.testing.gaussian`, where the value of x_{t-1} is r(√ā_{t-1} x_{t-1}).
 
 With many proposals a step has the density ∝ N(x_{t-1}; A_t x_t, σ_t²) exp(v(x_{t-1})/α). For r = b·x that shifts its
-mean by σ_t² √ā_{t-1} b/α, as SQDF's optimum at γ = 1 does; for the tilted prior the slope of E[x_0 | x_{t-1}] along the
-chain would take the place of √ā_{t-1}. For r = -‖x - c‖²/2 it adds ā_{t-1}/α to the step's precision.
+mean by σ_t² √ā_{t-1} b/α, which tilts the prior by exp(r/α), as a DDPM step from x_t has the slope A_t = √(ā_t/ā_{t-1})
+and √ā_{t-1} is the product of all later ones. For r = -‖x - c‖²/2 it adds ā_{t-1}/α to the step's precision.
 """
 
 import math
@@ -13,7 +13,7 @@ from scipy import stats
 
 from bbo_bench.optimizers.svdd import SVDD
 from bbo_bench.seeding import generator
-from bbo_bench.testing.gaussian import Linear, Quadratic, check, moments, problem, slopes, tuned
+from bbo_bench.testing.gaussian import Linear, Quadratic, check, moments, problem, slopes, tilting_shifts, tuned
 
 STEPS, MANY = 20, 48
 
@@ -28,10 +28,11 @@ def value_slopes(step):
     return torch.cat([step.alpha_bar[1:], torch.ones(1)]).sqrt()
 
 
-def test_many_proposals_meet_the_soft_optimal_policy():
+def test_many_proposals_tilt_the_prior():
     optimizer = svdd()
     step = optimizer.transition
     mean, variance = moments(step, step.std**2 * value_slopes(step))
+    assert (mean, variance) == pytest.approx(moments(step, tilting_shifts(step)), rel=1e-3)
     check(tuned(optimizer, 4000), mean * Linear().b, variance)
 
 

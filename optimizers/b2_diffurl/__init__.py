@@ -1,0 +1,111 @@
+"""B²-DiffuRL: backward-progressive training on branches of a common noisy state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Generator, Tensor
+
+from bbo_bench.core import Problem, State
+from bbo_bench.diffusion.finetune import Rollout, Trajectories
+from bbo_bench.diffusion.groups import deviations, grouped
+from bbo_bench.diffusion.policy_gradient import PolicyGradient, Steps, clipped
+
+
+class B2DiffuRL(PolicyGradient):
+    """Policy gradient over the last s denoising steps of contrasting branches that fork from one x_s (Hu et al. 2025).
+
+    s grows from rollout to rollout, over the whole run, until it is all T steps. Of each group of branches the best and
+    the worst are learnt from, if they stand out.
+
+    Args:
+        problem: With a `DiffusionPrior` whose sampler is stochastic.
+        rng: Generator on the prior's device.
+        branches: Trajectories that fork from a common x_s.
+        first_stage: Share of the T steps that is trained at first, in (0, 1].
+        threshold: A group's best and worst are learnt from if they differ from the mean of the others by so many
+            standard deviations, of all branches from their groups.
+        clip: Ratios outside 1 ± clip give no gradient where they would go further.
+        **shared: See `PolicyGradient`.
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        rng: Generator,
+        *,
+        branches: int,
+        first_stage: float,
+        threshold: float,
+        clip: float,
+        **shared: Any,
+    ) -> None:
+        super().__init__(problem, rng, **shared)
+        if not 2 <= branches <= self.samples:
+            raise ValueError(f"expected 2 <= branches <= samples, got {branches=}, samples={self.samples}")
+        if not 0 < first_stage <= 1 or threshold < 0 or clip <= 0:
+            raise ValueError(
+                f"expected 0 < first_stage <= 1, threshold >= 0 and clip > 0, got {first_stage=}, {threshold=}, {clip=}"
+            )
+        self.branches, self.first_stage = branches, first_stage
+        self.threshold, self.clip = threshold, clip
+        rounds = len(problem.budget)
+        self.stages = rounds * self.iterations if self.proxy is not None else rounds - 1
+        self.stage = 0
+
+    def losses(self) -> Iterator[Tensor]:
+        """See `FineTuner.losses`."""
+        for rollout in self.rollouts(self.iterations, self.samples):
+            self.stage += 1
+            chosen = self.contrasting(rollout)
+            if len(chosen.reward) > 1:
+                yield from self.passes(self.steps(chosen))
+
+    def trained(self) -> int:
+        """The number s of last steps that the present stage trains."""
+        progress = min(self.stage / max(self.stages - 1, 1), 1.0)
+        return max(round((self.first_stage + (1 - self.first_stage) * progress) * self.transition.steps), 1)
+
+    def fresh(self, n: int) -> Trajectories:
+        """`n` branches, from x_s on."""
+        group = grouped(n, self.branches, self.rng.device)
+        first = self.transition.steps - self.trained()
+        x = self.start(int(group.max()) + 1)
+        if first:
+            x = self.trajectories(x, end=first).states[:, -1]
+        return self.trajectories(x[group], first)
+
+    def contrasting(self, rollout: Rollout) -> Rollout:
+        """Best and worst of every group, with what their rewards have above the others', if that is much or little.
+
+        The extremes' rewards vary more than all branches' do, and they are scaled back by as much: where a reward is
+        linear in what was drawn, the expected gradient is that of all branches, in proportion to the KL to the prior.
+        """
+        group = grouped(len(rollout.reward), self.branches, self.rng.device)
+        above = deviations(rollout.reward[:, None], group)[0][:, 0]
+        best, worst = (
+            above.new_zeros(len(group)).scatter_reduce(0, group, above, way, include_self=False)[group]
+            for way in ("amax", "amin")
+        )
+        threshold = self.threshold * above.std()
+        chosen = ((above == best) & (above > threshold)) | ((above == worst) & (above < -threshold))
+        scale = above.square().mean() / above[chosen].square().mean()
+        return Rollout(Trajectories(*(part[chosen] for part in rollout.trajectories)), above[chosen] * scale)
+
+    def loss(self, steps: Steps) -> Tensor:
+        """Minus PPO's surrogate, plus the KL to the prior."""
+        log_ratio, kl = self.log_ratio(steps)
+        return (kl - clipped(log_ratio.exp(), steps.advantage, self.clip)).mean()
+
+    def state_dict(self) -> State:
+        """See `Optimizer.state_dict`."""
+        return super().state_dict() | {"stage": self.stage}
+
+    def load_state_dict(self, state: State) -> None:
+        """See `Optimizer.load_state_dict`."""
+        super().load_state_dict(state)
+        self.stage = state["stage"]

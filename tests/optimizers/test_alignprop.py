@@ -1,7 +1,7 @@
 """AlignProp: where it cuts, what its first gradient is, and that cutting at random moves no optimum.
 
-If a step keeps its gradient, so do all later ones. What it gets is thus the whole gradient of the objective by its output,
-and the cut but scales it by the probability that it is kept. The optimum with a KL weight is the tilted prior.
+If a step keeps its gradient, so do all later ones. What it gets is thus the whole gradient of the objective by its
+output, and the cut but scales it by the probability that it is kept. The optimum with a KL weight is the tilted prior.
 """
 
 import pytest
@@ -12,7 +12,7 @@ from bbo_bench.optimizers.alignprop import AlignProp
 from bbo_bench.seeding import generator
 from bbo_bench.testing.gaussian import TRAINING, Linear, Quadratic, bias_slope, check, moments, problem, tuned
 
-STEPS = 10
+STEPS = 20
 
 
 def method(proxy=Linear, **settings):
@@ -47,7 +47,7 @@ def test_the_reward_ascends():
 
 
 def test_with_kl_it_meets_the_tilted_distribution_of_a_quadratic_reward():
-    made = method(Quadratic, cut_mean=0.0, cut_std=0.5, updates=300, batch_size=256, kl_weight=1.0)
+    made = method(Quadratic, cut_mean=0.0, cut_std=0.5, updates=300, batch_size=128, kl_weight=1.0)
     _, natural = moments(made.transition, torch.zeros(STEPS))
     variance = 1 / (1 / natural + 1)
     check(tuned(made), variance * Quadratic().c, variance)

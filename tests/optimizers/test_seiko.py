@@ -1,13 +1,13 @@
 """SEIKO's optimum of every round: the tilted geometric mixture of the prior and the last round's policy.
 
 E[r] - α KL(p ‖ p_0) - β KL(p ‖ p_{i-1}) is -(α + β) KL(p ‖ q) up to a constant, where q is the density of paths
-∝ exp(r/(α + β)) p_0^{α/(α+β)} p_{i-1}^{β/(α+β)}. For b·x all of these have the prior's covariance v_0, and q has the mean
-v_0 m_i b with m_i = (1 + β m_{i-1}) / (α + β): 1/(α + β) after the first round, 1/α in the end.
+∝ exp(r/(α + β)) p_0^{α/(α+β)} p_{i-1}^{β/(α+β)}. For b·x all of these have the prior's covariance v_0, and q has the
+mean v_0 m_i b with m_i = (1 + β m_{i-1}) / (α + β): 1/(α + β) after the first round, 1/α in the end.
 
-Dropping steps at random moves none of the optima below. Let λ be the gradient by x_{t-1} of what comes after a step, and g
-that of the step's own divergences by its mean, so that λ + g = 0 at the optimum. With the step's coefficients a of x_t and
-b of the output, a kept step passes (a + b J) λ + b J g = a λ on to x_t, whatever the output's Jacobian J; a dropped one
-passes on a λ. (The references' Jacobians are 0 in all these cases.)
+Dropping steps at random moves none of the optima below. Let λ be the gradient by x_{t-1} of what comes after a step,
+and g that of the step's own divergences by its mean, so that λ + g = 0 at the optimum. With the step's coefficients a
+of x_t and b of the output, a kept step passes (a + b J) λ + b J g = a λ on to x_t, whatever the output's Jacobian J; a
+dropped one passes on a λ. (The references' Jacobians are 0 in all these cases.)
 """
 
 import pytest
@@ -27,12 +27,12 @@ from bbo_bench.testing.gaussian import (
     tuned,
 )
 
-STEPS = 10
+STEPS = 20
 ALPHA, BETA = 0.75, 0.5
 
 
 def method(proxy=Linear, budget=(2,), **settings):
-    defaults = {"kl_weight": ALPHA, "kl_weight_previous": BETA, "adaptive": True, "updates": 300, "batch_size": 256}
+    defaults = {"kl_weight": ALPHA, "kl_weight_previous": BETA, "adaptive": True, "updates": 300, "batch_size": 128}
     task = problem(STEPS)
     task = type(task)(task.domain, task.prior, budget)
     made = SEIKO(task, generator(0), proxy=proxy, training=TRAINING, **(defaults | settings))

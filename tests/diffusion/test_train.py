@@ -2,9 +2,10 @@ import pytest
 import torch
 import yaml
 
+from bbo_bench.diffusion.consistency import FILE, distilled_from, fingerprint
 from bbo_bench.diffusion.prior import Standardize
 from bbo_bench.diffusion.task import DiffusionTask
-from bbo_bench.diffusion.train import train_prior
+from bbo_bench.diffusion.train import distill_prior, train_prior
 from bbo_bench.seeding import generator
 from bbo_bench.testing.probe import Probe
 
@@ -14,6 +15,7 @@ RECIPE = {
     "scheduler": {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"},
     "sampler": {"steps": 20},
     "training": {"steps": 400, "learning_rate": 0.003, "ema_decay": 0.99},
+    "consistency": {"steps": 20, "passes": 10, "trajectories": 128},
 }
 
 
@@ -55,3 +57,12 @@ def test_training_is_reproducible_and_may_go_to_a_new_folder(task, tmp_path):
     assert outcomes[0] == outcomes[1]
     weights = [(tmp_path / name / "nested/prior.safetensors").read_bytes() for name in ("a", "b")]
     assert weights[0] == weights[1]
+
+
+def test_a_distilled_consistency_model_is_shipped_with_its_quality(task, tmp_path):
+    train_prior(task)
+    made = distill_prior(task)["made"]
+    assert made["consistency"]["quality"]["validity"] == 1
+    assert made["consistency"]["quality"]["precision"] > 0.7
+    assert made["quality"] == yaml.safe_load((tmp_path / "prior.yaml").read_text())["made"]["quality"]
+    assert distilled_from(tmp_path / FILE) == fingerprint(task.prior())

@@ -15,6 +15,8 @@ from hydra.utils import instantiate
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from bbo_bench.diffusion.consistency import FILE, distilled_from, fingerprint
+from bbo_bench.diffusion.estimates import ESTIMATES
 from bbo_bench.plugins import find
 from bbo_bench.seeding import generator
 from bbo_bench.tasks import airfoil
@@ -197,9 +199,21 @@ def test_the_prior_is_as_good_as_its_card_says(task: Airfoil) -> None:
     from bbo_bench.diffusion.train import quality
 
     made = yaml.safe_load((FOLDER / "prior.yaml").read_text())["made"]
-    measured = quality(task, task.prior())
+    prior = task.prior()
+    measured = quality(task, prior.decode(prior.sample(len(task.reference()), generator(0, "quality"))))
     assert measured == pytest.approx(made["quality"], rel=0.05)
     assert min(measured["precision"], measured["recall"]) > 0.6
     assert measured["validity"] > measured["validity_of_reference"] - 0.05
     assert made["data_sha256"] == hashlib.sha256(task.training_data().numpy().tobytes()).hexdigest()
     assert made["weights"] < 1e6 and (FOLDER / "prior.safetensors").stat().st_size < 4e6
+
+
+def test_the_consistency_model_is_that_of_the_prior_and_makes_airfoils_in_one_step(task: Airfoil) -> None:
+    prior = task.prior()
+    assert distilled_from(FOLDER / FILE) == fingerprint(prior)
+    assert (FOLDER / FILE).stat().st_size < 2e6
+    x = prior.noise(1000, generator(0, "one step"))
+    x0 = ESTIMATES["consistency"](prior, prior.transition)(torch.zeros(len(x), dtype=torch.long), x)
+    *_, end = prior.sampler(100, eta=0.0).walk(prior.denoiser, x, generator(0))
+    assert float((x0 - end).square().mean().sqrt()) < 0.2
+    assert float(task.valid(prior.decode(x0)).double().mean()) > 0.95

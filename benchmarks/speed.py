@@ -1,0 +1,337 @@
+"""Rollouts and updates per second of every fine-tuner, beside the network passes that its mathematics needs.
+
+    python benchmarks/speed.py --device cpu --methods sqdf ddpo --csv speed.csv
+
+For the denoiser of `airfoil` and for a UNet on 28 x 28 images with random weights, it prints
+
+- `rollouts/s`: trajectories of the policy per second, and the time of one over that of its T bare passes;
+- `updates/s`: gradient steps per second, rollouts between them left out, and the time over that of the passes in `NEEDS`;
+- `peak_mb`: on CUDA what torch has allocated at most; on the CPU the largest resident size of a process that makes one
+  rollout and some updates, imports included.
+
+Method and bare passes take turns, and ratios are medians over these turns, so that another load on the machine hits
+both alike. Settings are the method's defaults, but for `--size` and `--steps`, which bound counts of samples and the
+chain's length where a UNet would take minutes. `--memory-by-steps` adds SQDF's memory for chains of 10, 50 and 100.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import pandas as pd
+import torch
+from diffusers import UNet2DModel
+from hydra.utils import get_class, instantiate
+from torch import Tensor, nn
+
+from bbo_bench.core import Problem
+from bbo_bench.device import limited_threads, resolve
+from bbo_bench.diffusion.finetune import FineTuner
+from bbo_bench.diffusion.prior import DiffusionPrior, Standardize
+from bbo_bench.domains import Box
+from bbo_bench.plugins import choices
+from bbo_bench.seeding import generator, seeded
+from bbo_bench.testing.probe import made
+
+NETWORKS = ("airfoil", "unet")
+COUNTS = ("samples", "batch_size", "rollouts", "capacity")
+"""Settings that `--size` bounds."""
+WARM_UP = 2
+NOTHING = "nothing"
+
+
+class Needs(NamedTuple):
+    """Passes of one update, each over as many states as the policy's first pass with a gradient has."""
+
+    trained: float = 1.0
+    """Forward and backward through the policy."""
+    frozen: float = 0.0
+    """Forward, through a frozen network."""
+    through: float = 0.0
+    """Forward and backward through a frozen network, to its input."""
+
+
+def chain(tuner: Any) -> Needs:
+    """Of a differentiated rollout: all steps up to the last kept one, with the references of the kept ones."""
+    kept = tuner.kept()
+    steps = (kept * torch.arange(1, kept.shape[1] + 1, device=kept.device)).amax(1).float().mean()
+    trained = float(kept.sum(1).float().mean())
+    return Needs(trained, float(steps) - trained, trained * len(tuner.references()))
+
+
+def short_rollouts(tuner: Any) -> Needs:
+    """Of `variants` rollouts of `length` steps per latent, of whose states the best one's are learnt from."""
+    passes = tuner.variants * tuner.length
+    return Needs(frozen=(1 + passes * (1 + bool(tuner.kl_weight))) / tuner.length)
+
+
+NEEDS: dict[str, Needs | Callable[[Any], Needs]] = {
+    "sqdf": Needs(frozen=1, through=1),  # the prior's mean; x̂_0 of the next state
+    # the prior's means are computed once per rollout
+    "ddpo": Needs(),
+    "dpok": Needs(),
+    "ppo_kl": Needs(),
+    "grpo": Needs(),
+    "b2_diffurl": Needs(),
+    "sdpo": Needs(),
+    "score_as_action": Needs(),
+    "d3po": Needs(),
+    "prdp": Needs(),
+    # the prior's output for freshly noised latents
+    "diffusion_dpo": Needs(frozen=1),
+    "dmpo": Needs(frozen=1),
+    "rwr": Needs(frozen=1),
+    "raft": Needs(frozen=1),
+    "awm": Needs(frozen=2),  # and the average policy's
+    "diffusion_sharpening": short_rollouts,
+    "draft": chain,
+    "refl": chain,
+    "alignprop": chain,
+    "seiko": chain,
+}
+
+
+class UNet(nn.Module):
+    """diffusers' UNet for one-channel images, about 1.1 million weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = UNet2DModel(
+            sample_size=28,
+            in_channels=1,
+            out_channels=1,
+            layers_per_block=1,
+            block_out_channels=(32, 64, 64),
+            down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
+            up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+            norm_num_groups=8,
+        )
+
+    def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
+        """See `Denoiser`."""
+        output: Tensor = self.net(x, timestep).sample
+        return output
+
+
+def problem(network: str, steps: int, device: torch.device) -> Problem:
+    """A problem on that network, whose sampler takes so many steps."""
+    if network == "airfoil":
+        task = made("task", "airfoil")
+        domain, prior = task.domain, task.prior()
+        prior.transition = prior.sampler(steps)
+    else:
+        domain = Box(-torch.ones(1, 28, 28), torch.ones(1, 28, 28))
+        with seeded(generator(0, "unet")):
+            unet = UNet()
+        schedule = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
+        prior = DiffusionPrior(unet, Standardize(domain), schedule, {"steps": steps})
+    moved = prior.to(device)
+    moved.transition = prior.transition.to(device)
+    return Problem(domain.to(device), moved, (64,))
+
+
+def fine_tuner(name: str, where: Problem, size: int, device: torch.device) -> FineTuner:
+    """A method with its default settings, its counts bounded, that has data to learn from."""
+    settings = dict(choices("optimizer")[name].settings)
+    settings |= {key: min(value, size) for key, value in settings.items() if key in COUNTS}
+    settings["proxy"] = {**settings["proxy"], "updates": 20}
+    if "estimate" in settings:
+        settings["estimate"] = "tweedie"  # as many passes as a consistency model, which would have to be distilled
+    rng = generator(0, "speed", device=device)
+    tuner: FineTuner = instantiate(settings, _convert_="all", _partial_=True)(where, rng)
+    tuner.x = where.prior.decode(torch.randn(64, *where.prior.latent_shape, generator=rng, device=device))
+    tuner.y = torch.randn(64, generator=rng, device=device)
+    assert tuner.proxy is not None
+    tuner.proxy.fit(where.prior.encode(tuner.x), tuner.y, rng)
+    return tuner
+
+
+def updates(tuner: FineTuner, clock: Callable[[], float]) -> Iterator[float]:
+    """Seconds of one update after the other; those are left out in which a rollout or its preparation falls."""
+    weights = list(tuner.policy.trainable().values())
+    descent = torch.optim.AdamW(weights, lr=tuner.training.learning_rate)
+    while True:
+        with patch.object(tuner, "trajectories", wraps=tuner.trajectories) as rollouts:
+            losses = tuner.losses()
+            while True:
+                rollouts.reset_mock()
+                start = clock()
+                loss = next(losses, None)
+                if loss is None:
+                    break
+                descent.zero_grad()
+                torch.autograd.backward(loss)
+                nn.utils.clip_grad_norm_(weights, tuner.training.max_grad_norm)
+                descent.step()
+                if not rollouts.called:
+                    yield clock() - start
+                del loss
+
+
+class Bare:
+    """The passes that a method needs, and nothing else.
+
+    Args:
+        tuner: Whose policy and frozen network are passed.
+        batch: States per pass.
+    """
+
+    def __init__(self, tuner: FineTuner, batch: int) -> None:
+        self.policy, self.frozen, self.transition = tuner.policy, tuner.reference, tuner.transition
+        self.x = tuner.prior.noise(batch, tuner.rng)
+        self.k = torch.randint(self.transition.steps, (batch,), generator=tuner.rng, device=self.x.device)
+
+    def rollout(self) -> None:
+        """T passes of the policy without gradient, its LoRA weights merged."""
+        net = self.policy.merged()
+        with torch.no_grad():
+            for k in range(self.transition.steps):
+                net(self.x, self.transition.timesteps[k])
+
+    def update(self, needs: Needs) -> None:
+        """The passes of an update."""
+        for x, t in self.batches(needs.trained):
+            self.policy.zero_grad()
+            torch.autograd.backward(self.policy(x, t).square().mean())
+        for x, t in self.batches(needs.through):
+            x = x.clone().requires_grad_()
+            torch.autograd.grad(self.frozen(x, t).square().mean(), x)
+        with torch.no_grad():
+            for x, t in self.batches(needs.frozen):
+                self.frozen(x, t)
+
+    def batches(self, passes: float) -> Iterator[tuple[Tensor, Tensor]]:
+        """So many passes; a part of a pass is one over a part of the batch."""
+        t = self.transition.timesteps[self.k]
+        while passes > 1e-6:
+            rows = max(round(min(passes, 1.0) * len(t)), 1)
+            yield self.x[:rows], t[:rows]
+            passes -= 1
+
+
+def measure(name: str, network: str, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """A row of the table."""
+
+    def clock() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    def seconds(work: Callable[[], object]) -> float:
+        start = clock()
+        work()
+        return clock() - start
+
+    tuner = fine_tuner(name, problem(network, args.steps, device), args.size, device)
+    sizes: list[int] = []
+    tuner.policy.network.register_forward_pre_hook(
+        lambda _, inputs: sizes.append(len(inputs[0])) if torch.is_grad_enabled() else None
+    )
+    steps = updates(tuner, clock)
+    list(islice(steps, WARM_UP))
+    batch = sizes[0]
+    declared = NEEDS[name]
+    needs = declared if isinstance(declared, Needs) else declared(tuner)
+    passes, rolled = Bare(tuner, batch), Bare(tuner, args.size)
+    rows = []
+    for _ in range(args.repeats + 1):
+        rollout = seconds(lambda: tuner.trajectories(tuner.prior.noise(args.size, tuner.rng)))
+        bare_rollout = seconds(rolled.rollout)
+        update = sum(islice(steps, args.updates)) / args.updates
+        bare_update = sum(seconds(lambda: passes.update(needs)) for _ in range(args.updates)) / args.updates
+        rows.append((rollout / args.size, bare_rollout / args.size, update, bare_update))
+    times = pd.DataFrame(rows[1:], columns=["rollout", "bare_rollout", "update", "bare_update"])  # the first warms up
+    return {
+        "network": network,
+        "method": name,
+        "steps": args.steps,
+        "rollouts/s": 1 / times["rollout"].median(),
+        "rollout_ratio": (times["rollout"] / times["bare_rollout"]).median(),
+        "batch": batch,
+        "passes": "+".join(f"{count:.3g}" for count in needs),
+        "updates/s": 1 / times["update"].median(),
+        "update_ratio": (times["update"] / times["bare_update"]).median(),
+        "peak_mb": None if args.no_memory else peak(name, network, args.size, args.steps, device.type),
+    }
+
+
+def peak(name: str, network: str, size: int, steps: int, device: str) -> float:
+    """Megabytes at most of a process that makes a rollout and some updates."""
+    command = [sys.executable, __file__, "--peak", name, "--networks", network, "--device", device]
+    command += ["--size", str(size), "--steps", str(steps)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def print_peak(name: str, network: str, size: int, steps: int, device: torch.device) -> None:
+    """Do the work whose peak this process has, and print it."""
+    where = problem(network, steps, device)
+    if name != NOTHING:
+        tuner = fine_tuner(name, where, size, device)
+        tuner.trajectories(tuner.prior.noise(size, tuner.rng))
+        list(islice(updates(tuner, time.perf_counter), 3))
+    cuda = device.type == "cuda"
+    print(
+        torch.cuda.max_memory_allocated(device) / 1e6
+        if cuda
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    )
+
+
+def methods() -> list[str]:
+    """The fine-tuners among the optimizers, without their variants."""
+    plain = [each for each in choices("optimizer").values() if each.name == each.file.parent.name]
+    return [each.name for each in plain if issubclass(get_class(each.settings["_target_"]), FineTuner)]
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", nargs="+", help="default: all fine-tuners")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
+    parser.add_argument("--device", default="auto", help="auto | cpu | cuda (default: auto)")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=50, help="sampling steps T (default: 50)")
+    parser.add_argument("--size", type=int, default=128, help="most samples of a batch or rollout (default: 128)")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--updates", type=int, default=5, help="updates per repeat (default: 5)")
+    parser.add_argument("--csv", help="where to write the table")
+    parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--memory-by-steps", action="store_true")
+    parser.add_argument("--peak", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print the tables."""
+    args = arguments()
+    device = resolve(args.device)
+    with limited_threads(args.threads):
+        if args.peak:
+            print_peak(args.peak, args.networks[0], args.size, args.steps, device)
+            return
+        rows = []
+        for network in args.networks:
+            for name in args.methods or methods():
+                print(f"{name} on {network}", file=sys.stderr, flush=True)
+                rows.append(measure(name, network, args, device))
+        table = pd.DataFrame(rows)
+        print(table.to_string(index=False, float_format="{:.3g}".format))
+        if args.csv:
+            table.to_csv(args.csv, index=False)
+        if args.memory_by_steps:
+            for network in args.networks:
+                sizes = {f"{t} steps": peak("sqdf", network, args.size, t, device.type) for t in (10, 50, 100)}
+                sizes["imports and prior"] = peak(NOTHING, network, args.size, 10, device.type)
+                print(f"sqdf on {network}, peak MB: {sizes}")
+
+
+if __name__ == "__main__":
+    main()

@@ -38,7 +38,7 @@ COLORS = (  # Okabe and Ito's palette without its yellow, which a white page swa
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E69F00"),
     *("#332288", "#999933", "#882255", "#44AA99", "#8C510A"),
 )
-MARKERS = ("o", "^", "v", "s", "P", "X", "<", ">", "p", "d", "h", "*")
+MARKERS = ("o", "^", "v", "s", "P", "X", "<", ">", "p", "d", "h", "D")
 DASHES: tuple[Any, ...] = ("-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1)))
 """Lines of optimizers that no group names."""
 
@@ -55,7 +55,7 @@ GROUPS = {
         ),
     ),
     "policy gradient": Group(
-        1, 2, ("ddpo", "ddpo_sf", "dpok", "ppo_kl", "grpo", "b2_diffurl", "sdpo", "score_as_action")
+        1, 2, ("ddpo", "ddpo_sf", "dpok", "ppo_kl", "grpo", "b2_diffurl", "sdpo", "score_as_action", "grpo_dance")
     ),
     "direct backpropagation": Group(
         6,
@@ -66,10 +66,24 @@ GROUPS = {
         ),
     ),
     "preference and regression": Group(
-        3, 4, ("diffusion_dpo", "dmpo", "d3po", "prdp", "awm", "rwr", "raft", "diffusion_sharpening")
+        3,
+        4,
+        (
+            "diffusion_dpo",
+            "dmpo",
+            "d3po",
+            "prdp",
+            "awm",
+            "rwr",
+            "raft",
+            "diffusion_sharpening",
+            "diffusion_sharpening_dpo",
+        ),
     ),
     "inference-time": Group(
-        7, 5, ("best_of_n", "guidance", "svdd", "das", "best_of_n_4", "best_of_n_64", "guidance_normalized")
+        7,
+        5,
+        ("best_of_n", "guidance", "svdd", "das", "best_of_n_4", "best_of_n_64", "guidance_normalized", "svdd_argmax"),
     ),
     OTHERS: Group(11, 0, ()),
 }

@@ -5,7 +5,7 @@
 For the denoiser of `airfoil` and for a UNet on 28 x 28 images with random weights, it prints
 
 - `rollouts/s`: trajectories of the policy per second, and the time of one over that of its T bare passes;
-- `updates/s`: gradient steps per second, rollouts between them left out, and the time over that of the passes in `NEEDS`;
+- `updates/s`: gradient steps per second, rollouts between them left out, and the time over that of what `NEEDS` says;
 - `peak_mb`: on CUDA what torch has allocated at most; on the CPU the largest resident size of a process that makes one
   rollout and some updates, imports included.
 

@@ -31,9 +31,9 @@ def counted(monkeypatch):
     return made
 
 
-def scales(estimate: str) -> torch.Tensor:
+def scales(estimate: str, *, flow: bool = False) -> torch.Tensor:
     """x̂_0 of x = 1 at every step, and where none is left."""
-    prior = problem(STEPS).prior
+    prior = problem(STEPS, flow=flow).prior
     one = torch.ones(STEPS + 1, 2)
     return ESTIMATES[estimate](prior, prior.transition)(torch.arange(STEPS + 1), one)
 
@@ -47,9 +47,10 @@ def test_the_ode_of_a_gaussian_keeps_its_states():
     torch.testing.assert_close(ode_scales(problem(500).prior, 500), torch.ones(501), atol=0.01, rtol=0)
 
 
-def test_a_consistency_model_of_a_gaussian_is_the_end_of_its_ode():
-    expected = ode_scales(problem(STEPS).prior, STEPS)
-    torch.testing.assert_close(scales("consistency"), expected[:, None].expand(-1, 2), atol=0.03, rtol=0)
+@pytest.mark.parametrize("flow", [False, True])
+def test_a_consistency_model_of_a_gaussian_is_the_end_of_its_ode(flow):
+    expected = ode_scales(problem(STEPS, flow=flow).prior, STEPS)
+    torch.testing.assert_close(scales("consistency", flow=flow), expected[:, None].expand(-1, 2), atol=0.03, rtol=0)
 
 
 def test_the_posterior_mean_of_a_gaussian_is_a_shorter_state():

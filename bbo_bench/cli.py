@@ -114,6 +114,7 @@ def make_prior(parsed: argparse.Namespace) -> int:
     from hydra.utils import instantiate
 
     from bbo_bench.device import resolve
+    from bbo_bench.diffusion.prior import WEIGHTS
     from bbo_bench.diffusion.task import DiffusionTask
     from bbo_bench.diffusion.train import distill_prior, train_prior
     from bbo_bench.plan import check
@@ -124,9 +125,12 @@ def make_prior(parsed: argparse.Namespace) -> int:
     if not isinstance(task, DiffusionTask):
         raise PluginError(f"task {choice.name} has no diffusion prior to train; only a DiffusionTask has")
     device = resolve(parsed.device).type
+    folder = parsed.out or task.folder
     if parsed.action == "train":
-        train_prior(task, parsed.out, device)
-    print(_indented(distill_prior(task, parsed.out, device)["made"]), end="")
+        train_prior(task, folder, device)
+    elif not (folder / WEIGHTS).exists():
+        raise PluginError(f"{folder} has no {WEIGHTS} to distil; make it with bbo-bench prior train {parsed.task}")
+    print(_indented(distill_prior(task, folder, device)["made"]), end="")
     return 0
 
 

@@ -58,7 +58,9 @@ def trade_off(results: pd.DataFrame, families: Families) -> Figure:
     star: dict[str, Any] = {"marker": "*", "markersize": 12, "markerfacecolor": "none", "linestyle": ""}
     data = Line2D([], [], color=DATA_COLOR, label=DATA, **star)
     swept = {name for name, family in families.items() if len(family) > 1}
-    figure = panels(draw, shown, list(families), lambda name: _key(name, "-" if name in swept else ""), [data])
+    figure = panels(
+        draw, shown, list(families), lambda name: _key(name, style(name).line if name in swept else ""), [data]
+    )
     if swept:
         figure.suptitle("Lines join the KL weights of one optimizer; larger markers, larger weights", fontsize=9)
     return figure
@@ -111,7 +113,7 @@ def _front(panel: Axes, points: pd.DataFrame, metric: str, look: Style) -> None:
         np.nan_to_num(np.abs(points[["low", "high"]].xs(key, axis=1, level="metric").to_numpy().T - centre))
         for key, centre in (("reward_mean", x), (metric, y))
     ]
-    line: dict[str, Any] = {"linewidth": 1.2, "linestyle": "--" if look.hollow else "-"}
+    line: dict[str, Any] = {"linewidth": 1.2, "linestyle": look.line}
     panel.errorbar(x, y, sides[1], sides[0], color=look.color, elinewidth=0.8, alpha=0.7, **line)
     edge: dict[str, Any] = {"edgecolor": look.color if look.hollow else "white", "linewidth": 1 if look.hollow else 0.6}
     panel.scatter(x, y, s=sizes, facecolor=look.face, marker=look.marker, zorder=3 + (look == style(PRIOR)), **edge)

@@ -20,7 +20,8 @@ class D3PO(PathPairs):
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
         rng: Generator on the prior's device.
-        clip: log ρ_t saturates at ± clip nats, as clip · tanh(log ρ_t / clip); None leaves it as it is.
+        clip: The c of log ρ_t / √(1 + (log ρ_t / c)²), which saturates at ± c nats but always has a gradient; None
+            leaves log ρ_t as it is.
         temperature: τ of the labels.
         **shared: See `PathPairs`.
 
@@ -41,7 +42,7 @@ class D3PO(PathPairs):
         """See `PathPairs.loss`."""
         ratio = self.log_ratio(paths)
         if self.clip is not None:
-            ratio = self.clip * (ratio / self.clip).tanh()
+            ratio = ratio / (1 + (ratio / self.clip) ** 2).sqrt()
         logit = self.kl_weight / self.temperature * differences(ratio)
         label = (differences(paths.reward) / self.temperature).sigmoid()
         return binary_cross_entropy_with_logits(logit, label[..., None].expand_as(logit))

@@ -39,5 +39,5 @@ class AlignProp(Backprop):
         mean, std = self.cut_mean * steps, self.cut_std * steps
         low, high = torch.special.ndtr((torch.tensor([1.0, steps], device=rng.device) - mean) / std)
         quantile = low + (high - low) * torch.rand(self.updates, 1, generator=rng, device=rng.device)
-        m = (mean + std * torch.special.ndtri(quantile)).floor().clamp(1, steps - 1)
+        m: Tensor = (mean + std * torch.special.ndtri(quantile)).floor().clamp(1, steps - 1)
         return torch.arange(steps, device=rng.device) >= m

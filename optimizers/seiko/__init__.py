@@ -19,7 +19,7 @@ class SEIKO(Backprop):
 
     Round i maximizes E[r̃(x_0)] - α KL(p ‖ p_0) - β KL(p ‖ p_{i-1}) over path measures, with p_0 the prior. Optimism r̃
     is the proxy's. For every batch, step k = 0, ..., T-1, of which 0 is the noisiest, keeps its gradient with
-    probability (k + 1) / (T + 1), independently.
+    probability (k + 1) / (T + 1), independently, and the last one always, as a batch that keeps none has no gradient.
 
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
@@ -58,4 +58,5 @@ class SEIKO(Backprop):
         steps, device = self.transition.steps, self.rng.device
         updates = self.updates if self.adaptive else self.updates * len(self.problem.budget)
         probability = torch.arange(1, steps + 1, device=device) / (steps + 1)
+        probability[-1] = 1
         return torch.rand(updates, steps, generator=self.rng, device=device) < probability

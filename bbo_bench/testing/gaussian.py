@@ -8,14 +8,14 @@ of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Generator, Tensor
 
 from bbo_bench.core import Problem, State
 from bbo_bench.diffusion.denoisers import MLP
-from bbo_bench.diffusion.finetune import Training
+from bbo_bench.diffusion.finetune import FineTuner, Training
 from bbo_bench.diffusion.generative import Generative
 from bbo_bench.diffusion.prior import DiffusionPrior, Standardize
 from bbo_bench.diffusion.transition import Transition
@@ -110,6 +110,23 @@ def tilting_shifts(transition: Transition, kl_weight: float = 1.0) -> Tensor:
     return transition.std**2 * later_slopes(transition) / kl_weight
 
 
+def tempering_steps(transition: Transition, kl_weight: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Slopes and shifts, per unit of c, of the steps that maximize E[-‖x_0 - c‖²/2 - α Σ_t KL_t] with the prior's std.
+
+    With V(x_{t-1}) = -h x²/2 + g x + const, a step's best mean is (α A_t x + σ_t² g) / (α + σ_t² h), and V(x_t) has
+    h A_t² and g A_t times α / (α + σ_t² h); h = g = 1 at x_0. Its x_0 has the tilted prior's mean, and a larger
+    variance, as the steps cannot be narrower than the prior's.
+    """
+    h, g = 1.0, 1.0
+    steps = []
+    for a, std in zip(slopes(transition).flip(0).tolist(), transition.std.flip(0).tolist(), strict=True):
+        shrink = kl_weight / (kl_weight + std**2 * h)
+        steps.append((shrink * a, shrink * std**2 * g / kl_weight))
+        h, g = shrink * a**2 * h, shrink * a * g
+    slope, shift = torch.tensor(steps).flip(0).unbind(1)
+    return slope, shift
+
+
 def bias_slope(transition: Transition, kept: Tensor) -> float:
     """The gradient of E[b·x_0] by the output layer's bias, per unit of b, if only these steps of a diffusion have one.
 
@@ -139,6 +156,13 @@ def tuned(optimizer: Generative, n: int = 12_000) -> Tensor:
     optimizer.y = torch.tensor([-1.0, 1.0]) / 2**0.5  # they standardize to themselves
     optimizer.learn()
     return optimizer.sample(n)
+
+
+def settled(optimizer: FineTuner, n: int = 12_000) -> Tensor:
+    """As `tuned`, after a second fine-tuning with a smaller learning rate, for methods of much noise."""
+    tuned(optimizer, 1)
+    optimizer.training = replace(optimizer.training, learning_rate=optimizer.training.learning_rate / 6)
+    return tuned(optimizer, n)
 
 
 def check(z: Tensor, mean: Tensor, variance: float, *, shift: float = 0.05, spread: float = 0.1) -> None:

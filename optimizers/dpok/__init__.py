@@ -16,7 +16,7 @@ class DPOK(PolicyGradient):
     """Policy gradient over denoising steps with a learned baseline and the KL of each step (Fan et al. 2023).
 
     A step's return is the reward alone, and its own KL divergence to the prior is in the loss: the divergences of later
-    steps, which it changes too, are left out, as in the paper (lemma 4.2, algorithm 1).
+    steps, which it changes too, are left out, as in the paper (algorithm 1).
 
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.

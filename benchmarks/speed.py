@@ -44,12 +44,11 @@ from bbo_bench.testing.probe import made
 NETWORKS = ("airfoil", "unet")
 COUNTS = ("samples", "batch_size", "rollouts", "capacity")
 """Settings that `--size` bounds."""
-WARM_UP = 2
 NOTHING = "nothing"
 
 
 class Needs(NamedTuple):
-    """Passes of one update, each over as many states as the policy's first pass with a gradient has."""
+    """Passes of one update, each over as many states as a pass of the policy with a gradient has."""
 
     trained: float = 1.0
     """Forward and backward through the policy."""
@@ -57,6 +56,8 @@ class Needs(NamedTuple):
     """Forward, through a frozen network."""
     through: float = 0.0
     """Forward and backward through a frozen network, to its input."""
+    in_step: bool = False
+    """Whether all states of a pass are at one timestep, as in a rollout."""
 
 
 def chain(tuner: Any) -> Needs:
@@ -64,7 +65,7 @@ def chain(tuner: Any) -> Needs:
     kept = tuner.kept()
     steps = (kept * torch.arange(1, kept.shape[1] + 1, device=kept.device)).amax(1).float().mean()
     trained = float(kept.sum(1).float().mean())
-    return Needs(trained, float(steps) - trained, trained * len(tuner.references()))
+    return Needs(trained, float(steps) - trained, trained * len(tuner.references()), in_step=True)
 
 
 def short_rollouts(tuner: Any) -> Needs:
@@ -198,65 +199,87 @@ class Bare:
 
     def update(self, needs: Needs) -> None:
         """The passes of an update."""
-        for x, t in self.batches(needs.trained):
+        for x, t in self.batches(needs.trained, needs.in_step):
             self.policy.zero_grad()
             torch.autograd.backward(self.policy(x, t).square().mean())
-        for x, t in self.batches(needs.through):
+        for x, t in self.batches(needs.through, needs.in_step):
             x = x.clone().requires_grad_()
             torch.autograd.grad(self.frozen(x, t).square().mean(), x)
         with torch.no_grad():
-            for x, t in self.batches(needs.frozen):
+            for x, t in self.batches(needs.frozen, needs.in_step):
                 self.frozen(x, t)
 
-    def batches(self, passes: float) -> Iterator[tuple[Tensor, Tensor]]:
-        """So many passes; a part of a pass is one over a part of the batch."""
+    def batches(self, passes: float, in_step: bool) -> Iterator[tuple[Tensor, Tensor]]:
+        """States and timesteps of so many passes; a part of a pass is one over a part of the batch."""
         t = self.transition.timesteps[self.k]
         while passes > 1e-6:
             rows = max(round(min(passes, 1.0) * len(t)), 1)
-            yield self.x[:rows], t[:rows]
+            yield self.x[:rows], t[0] if in_step else t[:rows]
             passes -= 1
 
 
-def measure(name: str, network: str, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """A row of the table."""
+class Clock:
+    """Seconds, when all work on the device is done."""
 
-    def clock() -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def __call__(self) -> float:
+        """Seconds since some moment."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
-    def seconds(work: Callable[[], object]) -> float:
-        start = clock()
-        work()
-        return clock() - start
+    def time(self, work: Callable[..., object], *args: Any, repeats: int = 1) -> float:
+        """Mean seconds that `work(*args)` takes."""
+        start = self()
+        for _ in range(repeats):
+            work(*args)
+        return (self() - start) / repeats
 
-    tuner = fine_tuner(name, problem(network, args.steps, device), args.size, device)
+
+class Turn(NamedTuple):
+    """Seconds that method and bare passes took, one after the other."""
+
+    rollout: float
+    bare_rollout: float
+    update: float
+    bare_update: float
+    batch: int
+    """Mean number of states in a pass of the policy with a gradient."""
+
+
+def turns(tuner: FineTuner, needs: Needs, size: int, count: int, clock: Clock) -> Iterator[Turn]:
+    """Turns without end, with rollouts of `size` trajectories and `count` updates in each."""
     sizes: list[int] = []
     tuner.policy.network.register_forward_pre_hook(
         lambda _, inputs: sizes.append(len(inputs[0])) if torch.is_grad_enabled() else None
     )
-    steps = updates(tuner, clock)
-    list(islice(steps, WARM_UP))
-    batch = sizes[0]
+    steps, rolled = updates(tuner, clock), Bare(tuner, size)
+    while True:
+        rollout = clock.time(tuner.sample, size)
+        bare_rollout = clock.time(rolled.rollout)
+        sizes.clear()
+        update = sum(islice(steps, count)) / count
+        batch = round(sum(sizes) / len(sizes))
+        bare_update = clock.time(Bare(tuner, batch).update, needs, repeats=count)
+        yield Turn(rollout, bare_rollout, update, bare_update, batch)
+
+
+def measure(name: str, network: str, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """A row of the table."""
+    tuner = fine_tuner(name, problem(network, args.steps, device), args.size, device)
     declared = NEEDS[name]
     needs = declared if isinstance(declared, Needs) else declared(tuner)
-    passes, rolled = Bare(tuner, batch), Bare(tuner, args.size)
-    rows = []
-    for _ in range(args.repeats + 1):
-        rollout = seconds(lambda: tuner.trajectories(tuner.prior.noise(args.size, tuner.rng)))
-        bare_rollout = seconds(rolled.rollout)
-        update = sum(islice(steps, args.updates)) / args.updates
-        bare_update = sum(seconds(lambda: passes.update(needs)) for _ in range(args.updates)) / args.updates
-        rows.append((rollout / args.size, bare_rollout / args.size, update, bare_update))
-    times = pd.DataFrame(rows[1:], columns=["rollout", "bare_rollout", "update", "bare_update"])  # the first warms up
+    measured = turns(tuner, needs, args.size, args.updates, Clock(device))
+    times = pd.DataFrame(islice(measured, args.repeats + 1)).iloc[1:]  # the first warms up
     return {
         "network": network,
         "method": name,
-        "steps": args.steps,
-        "rollouts/s": 1 / times["rollout"].median(),
+        "rollouts/s": args.size / times["rollout"].median(),
         "rollout_ratio": (times["rollout"] / times["bare_rollout"]).median(),
-        "batch": batch,
-        "passes": "+".join(f"{count:.3g}" for count in needs),
+        "batch": times["batch"].median(),
+        "passes": "+".join(f"{count:.3g}" for count in needs[:3]),
         "updates/s": 1 / times["update"].median(),
         "update_ratio": (times["update"] / times["bare_update"]).median(),
         "peak_mb": None if args.no_memory else peak(name, network, args.size, args.steps, device.type),

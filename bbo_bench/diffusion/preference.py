@@ -171,13 +171,13 @@ class PathPairs(Preference):
         """The trajectories of a rollout."""
         states, means = rollout.trajectories
         x, k = pairs(states)
-        reference = self.transition.mean_by(self.reference, k, x).unflatten(0, means.shape[:2])
+        reference = self.transition.mean_by(self.reference, k, x).reshape(means.shape)
         return Paths(states, reference, self._log_ratio(states, means, reference), rollout.reward)
 
     def log_ratio(self, paths: Paths) -> Tensor:
         """Log-ratios of p_θ(x_{t-1} | x_t) to the prior's, of every step, `n x T`, in nats."""
         x, k = pairs(paths.states)
-        means = self.transition.mean_by(self.policy, k, x).unflatten(0, paths.reference.shape[:2])
+        means = self.transition.mean_by(self.policy, k, x).reshape(paths.reference.shape)
         return self._log_ratio(paths.states, means, paths.reference)
 
     def _log_ratio(self, states: Tensor, means: Tensor, reference: Tensor) -> Tensor:

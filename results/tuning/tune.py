@@ -78,7 +78,12 @@ def plan(name: str, i: int, settings: dict[str, Any]) -> Plan:
         "device": "cpu",
         "threads": 1,
     }
-    return Plan(FOLDER / "runs" / f"{i:02d}" / TASK / name / f"seed_{SEED}", config)
+    return Plan(folder(name, i), config)
+
+
+def folder(name: str, i: int) -> Path:
+    """Where the run of a trial lies."""
+    return FOLDER / "runs" / f"{i:02d}" / TASK / name / f"seed_{SEED}"
 
 
 def tried(name: str, i: int, settings: dict[str, Any]) -> None:
@@ -91,17 +96,17 @@ def tried(name: str, i: int, settings: dict[str, Any]) -> None:
 
 def outcome(name: str, i: int, settings: dict[str, Any]) -> dict[str, Any] | None:
     """The row of a trial, or None if it has not been made."""
-    folder = plan(name, i, settings).folder
+    made = folder(name, i)
     row: dict[str, Any] = {"optimizer": name, "trial": i, "objective": 0.0}
-    if (folder / "error.txt").exists():
-        note = (folder / "error.txt").read_text().strip().splitlines()[-1]
+    if (made / "error.txt").exists():
+        note = (made / "error.txt").read_text().strip().splitlines()[-1]
         return row | {"settings": json.dumps(settings), "note": note}
-    if not (folder / "provenance.json").exists():
+    if not (made / "provenance.json").exists():
         return None
-    provenance = json.loads((folder / "provenance.json").read_text())
+    provenance = json.loads((made / "provenance.json").read_text())
     if not provenance["complete"]:
         return None
-    with (folder / "metrics.csv").open(newline="") as file:
+    with (made / "metrics.csv").open(newline="") as file:
         *_, last = csv.DictReader(file)
     ratio = min(1.0, float(last["pairwise"]) / float(last["pairwise_reference"]))
     objective = max(0.0, float(last["normalized"])) * float(last["validity"]) * ratio

@@ -10,12 +10,13 @@ from bbo_bench.loop import OptimizerError
 from bbo_bench.plugins import choices
 from bbo_bench.record import RecordError
 from bbo_bench.testing import OptimizerSuite, Probe, TaskSuite, check_plugin
+from bbo_bench.testing.probe import representatives
 
 for _name, _choice in choices("task").items():
     _marks = [pytest.mark.skipif(bool(_choice.missing), reason=f"needs {_choice.missing}")]
     globals()[f"TestTask_{_name}"] = type(f"TestTask_{_name}", (TaskSuite,), {"name": _name, "pytestmark": _marks})
 
-for _name in choices("optimizer"):
+for _name in representatives("optimizer"):
     globals()[f"TestOptimizer_{_name}"] = type(f"TestOptimizer_{_name}", (OptimizerSuite,), {"name": _name})
 
 

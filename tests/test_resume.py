@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bbo_bench.plugins import choices
 from bbo_bench.record import Record
 from bbo_bench.testing import Probe
-from bbo_bench.testing.probe import Killed, contents, made, play, play_plugin
+from bbo_bench.testing.probe import Killed, contents, made, play, play_plugin, representatives
 
 ROUNDS = (16, 16, 16)
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -46,7 +45,7 @@ def started(folder, name):
     return process
 
 
-@pytest.mark.parametrize("name", choices("optimizer"))
+@pytest.mark.parametrize("name", representatives("optimizer"))
 def test_killed_at_random_moments(name, whole, tmp_path):
     expected, seconds = whole(name)
     for _ in range(2):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,7 +19,7 @@ from bbo_bench.diffusion.prior import DiffusionPrior, Standardize
 from bbo_bench.domains import Box
 from bbo_bench.loop import Budget, Build, run
 from bbo_bench.plan import check
-from bbo_bench.plugins import Kind, find
+from bbo_bench.plugins import Kind, choices, find
 from bbo_bench.record import Record, Round
 from bbo_bench.seeding import generator, seeded
 
@@ -99,6 +100,20 @@ def made(kind: Kind, name: str, overrides: Mapping[str, Any] | None = None) -> A
     settings = cast(dict[str, Any], OmegaConf.to_container(merged))
     check(choice, settings)
     return instantiate(settings, _convert_="all", _partial_=kind == "optimizer")
+
+
+def representatives(kind: Kind) -> list[str]:
+    """Names of all choices, of those that differ in numbers alone only the shortest: they run the same code."""
+
+    def shape(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: shape(value) for key, value in node.items()}
+        return "number" if type(node) in (int, float) else node
+
+    shapes: dict[str, str] = {}
+    for name, choice in sorted(choices(kind).items(), key=lambda item: (len(item[0]), item[0])):
+        shapes.setdefault(json.dumps(shape(choice.settings), sort_keys=True), name)
+    return sorted(shapes.values())
 
 
 def problem_of(task: Task, rounds: Sequence[int]) -> Problem:

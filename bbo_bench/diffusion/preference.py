@@ -120,7 +120,9 @@ class Paths(NamedTuple):
 class PathPairs(Preference):
     """Preferences between the policy's own trajectories, whose log-ratios to the prior are known step by step.
 
-    All pairs within a minibatch are compared: that costs no pass of a network.
+    All pairs within a minibatch are compared: that costs no pass of a network. Log-ratios enter as they are, or clipped
+    to what they were when the step was drawn ± clip, whichever is worse: beyond the clip a policy that goes on in the
+    right direction learns no more from this rollout, and one that goes the wrong way is corrected (Deng et al. 2024).
 
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
@@ -129,6 +131,7 @@ class PathPairs(Preference):
         samples: Trajectories per rollout.
         epochs: Passes over a rollout.
         minibatches: Gradient steps per pass.
+        clip: Nats by which a step's log-ratio may change while a rollout is learnt from.
         **shared: See `FineTuner`.
 
     Raises:
@@ -144,18 +147,27 @@ class PathPairs(Preference):
         samples: int,
         epochs: int,
         minibatches: int,
+        clip: float,
         **shared: Any,
     ) -> None:
         super().__init__(problem, rng, **shared)
         check_counts(iterations=iterations, samples=samples, epochs=epochs, minibatches=minibatches)
         if samples < 2 * minibatches:
             raise ValueError(f"expected two trajectories per minibatch or more, got {samples=}, {minibatches=}")
+        if clip <= 0:
+            raise ValueError(f"expected clip > 0, got {clip=}")
         self.iterations, self.samples = iterations, samples
-        self.epochs, self.minibatches = epochs, minibatches
+        self.epochs, self.minibatches, self.clip = epochs, minibatches, clip
 
     @abstractmethod
+    def error(self, ratio: Tensor, reward: Tensor) -> Tensor:
+        """How badly `n x T` log-ratios explain the differences of `n` rewards, `n x n` or `n x n x T`."""
+
     def loss(self, paths: Paths) -> Tensor:
         """Loss of a minibatch of trajectories, a scalar."""
+        ratio = self.log_ratio(paths)
+        clipped = ratio.clamp(paths.behaviour - self.clip, paths.behaviour + self.clip)
+        return torch.maximum(self.error(ratio, paths.reward), self.error(clipped, paths.reward)).mean()
 
     def losses(self) -> Iterator[Tensor]:
         """See `FineTuner.losses`."""

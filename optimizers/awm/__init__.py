@@ -15,6 +15,8 @@ from bbo_bench.diffusion.policy_gradient import clipped
 from bbo_bench.diffusion.transition import Denoiser
 
 WEIGHTINGS = ("uniform", "elbo")
+MAX_LOG_RATIO = 20.0
+"""Far beyond any clip, and far below where ratios overflow."""
 
 
 class Noised(NamedTuple):
@@ -118,7 +120,8 @@ class AWM(FineTuner):
         output = self.output(self.policy, noised)
         matching = -self.distance(output, noised.target, noised.k)
         behaviour = noised.behaviour if len(noised.behaviour) else matching.detach()
-        loss = -clipped((matching - behaviour).exp(), noised.advantage, self.clip)
+        ratio = (matching - behaviour).clamp(max=MAX_LOG_RATIO).exp()
+        loss = -clipped(ratio, noised.advantage, self.clip)
         if self.kl_weight:
             prior = self.fixed(self.reference, noised)
             loss = loss + self.kl_weight / self.scale * self.distance(output, prior, noised.k)

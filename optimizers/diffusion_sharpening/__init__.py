@@ -11,33 +11,40 @@ from torch.nn.functional import logsigmoid
 
 from bbo_bench.core import Problem
 from bbo_bench.diffusion.finetune import FineTuner, check_counts
-from bbo_bench.diffusion.transition import Denoiser
 
 
 class Variants(NamedTuple):
-    """Short trajectories, some from each of `n` states."""
+    """Some short rollouts from each of `n` states."""
 
     x: Tensor
-    """`n x variants x length x latent_shape`: the states that steps are taken from."""
+    """`n x latent_shape`: the states that they start from."""
     k: Tensor
-    """`n x length` step numbers."""
-    x0: Tensor
-    """`n x variants x latent_shape`: x_0 as the policy expects it where they end."""
+    """`n` step numbers."""
+    output: Tensor
+    """`n x latent_shape`: the policy's output there."""
+    targets: Tensor
+    """`n x variants x latent_shape`: the output that would lead to x_0 as the policy expects it where they end."""
     score: Tensor
     """`n x variants`: how good they are."""
 
-    def pick(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """States, step numbers and ends of one variant of each, by the `n` numbers given."""
-        n = torch.arange(len(rows), device=rows.device)
-        x, x0 = self.x[n, rows], self.x0[n, rows]
-        return x.flatten(0, 1), self.k.flatten(), x0.repeat_interleave(x.shape[1], 0)
+    @property
+    def best(self) -> Tensor:
+        """`n x latent_shape`: the target of the best rollouts."""
+        return self.targets[torch.arange(len(self.k), device=self.k.device), self.score.argmax(1)]
+
+    @property
+    def worst(self) -> Tensor:
+        """`n x latent_shape`: the target of the worst."""
+        return self.targets[torch.arange(len(self.k), device=self.k.device), self.score.argmin(1)]
 
 
 class DiffusionSharpening(FineTuner):
-    """Fits the policy, on the best of some short rollouts from one state, to where that leads (Tian et al. 2025).
+    """Fits the policy to where the best of some short rollouts from one state leads (Tian et al. 2025).
 
-    A rollout's score is the mean over its steps of r(x̂_0) - α log p_θ / p of the steps so far. In the prior tilted by
-    exp(r/α) no step changes that on average, where r(x̂_0) is the value of a state up to a constant.
+    The target is the policy's own output, moved by what the best rollout's end has above the mean of all. A rollout's
+    score is the mean over its steps of r(x̂_0) - α log p_θ / p of the steps so far. In the prior tilted by exp(r/α) no
+    step changes that on average, where r(x̂_0) is the value of a state up to a constant: no rollout is better, but by
+    chance.
 
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
@@ -89,42 +96,35 @@ class DiffusionSharpening(FineTuner):
 
     def loss(self, variants: Variants) -> Tensor:
         """Denoising loss on the best variants."""
-        return self.errors(self.policy, *variants.pick(variants.score.argmax(1))).mean()
-
-    def errors(self, denoiser: Denoiser, x: Tensor, k: Tensor, x0: Tensor) -> Tensor:
-        """Squared errors of a network for `n x latent_shape` states that should lead to x_0, an `n`-dim tensor."""
-        output = denoiser(x, self.transition.timesteps[k])
-        return (output - self.transition.target(k, x, x0)).flatten(1).square().sum(1)
+        target = variants.output + variants.best - variants.targets.mean(1)
+        return square(self.policy(variants.x, self.transition.timesteps[variants.k]) - target).mean()
 
     @torch.no_grad()
     def rolled(self, z: Tensor) -> Variants:
-        """Variants from `n x latent_shape` latents, noised to steps that leave time for them."""
+        """Variants from `n x latent_shape` latents, noised to any step; those that come to x_0 stay there."""
         step, net = self.transition, self.policy.merged()
-        k = torch.randint(step.steps - self.length + 1, (len(z),), generator=self.rng, device=z.device)
-        x = step.noise(k, z, self.prior.noise(len(z), self.rng))
-        output = net(x, step.timesteps[k])
-        x, k, output = (part.repeat_interleave(self.variants, 0) for part in (x, k, output))
-        states, steps, score, log_ratio = [], [], 0.0, 0.0
+        start = torch.randint(step.steps, (len(z),), generator=self.rng, device=z.device)
+        noised = step.noise(start, z, self.prior.noise(len(z), self.rng))
+        here = net(noised, step.timesteps[start])
+        x, k, output = (part.repeat_interleave(self.variants, 0) for part in (noised, start, here))
+        score = log_ratio = torch.zeros(len(x), device=x.device)
+        first_x, first_k, inner, x0 = x, k, k, x
         for _ in range(self.length):
-            mean = step.mean(k, x, output)
-            following = step.step(k, mean, self.rng)
+            going = k < step.steps
+            mean = step.mean(inner, x, output)
+            following = step.step(inner, mean, self.rng)
             if self.kl_weight:
-                prior = step.mean_by(self.reference, k, x)
-                log_ratio = log_ratio + step.log_prob(k, mean, following) - step.log_prob(k, prior, following)
-            states.append(x)
-            steps.append(k)
-            x, k = following, k + 1
+                prior = step.mean_by(self.reference, inner, x)
+                new = step.log_prob(inner, mean, following) - step.log_prob(inner, prior, following)
+                log_ratio = log_ratio + going * new
+            x, k = where(going, following, x), (k + 1).clamp(max=step.steps)
             inner = k.clamp(max=step.steps - 1)
             output = net(x, step.timesteps[inner])
-            x0 = torch.where(expand(k == step.steps, x), x, step.denoise(inner, x, output))
+            x0 = where(k < step.steps, step.denoise(inner, x, output), x)
             score = score + (self.reward(x0) - self.kl_weight * log_ratio) / self.length
+        targets = step.target(first_k, first_x, x0)
         shape = (len(z), self.variants)
-        return Variants(
-            torch.stack(states, 1).unflatten(0, shape),
-            torch.stack(steps, 1)[:: self.variants],
-            x0.unflatten(0, shape),
-            torch.as_tensor(score).unflatten(0, shape),
-        )
+        return Variants(noised, start, here, targets.unflatten(0, shape), score.unflatten(0, shape))
 
 
 class DiffusionSharpeningDPO(DiffusionSharpening):
@@ -147,17 +147,20 @@ class DiffusionSharpeningDPO(DiffusionSharpening):
         self.beta = beta
 
     def loss(self, variants: Variants) -> Tensor:
-        """Diffusion-DPO's loss (Wallace et al. 2024, eq. 14) of best against worst variants, step by step."""
-        best, worst = (self.gain(*variants.pick(rows)) for rows in (variants.score.argmax(1), variants.score.argmin(1)))
-        return -logsigmoid(self.beta / 2 * (best - worst)).mean()
-
-    def gain(self, x: Tensor, k: Tensor, x0: Tensor) -> Tensor:
-        """How much smaller than the prior's the policy's errors are, an `n`-dim tensor."""
+        """Diffusion-DPO's loss (Wallace et al. 2024, eq. 14) of the best against the worst target."""
+        t = self.transition.timesteps[variants.k]
         with torch.no_grad():
-            prior = self.errors(self.reference, x, k, x0)
-        return prior - self.errors(self.policy, x, k, x0)
+            prior = self.reference(variants.x, t)
+        output = self.policy(variants.x, t)
+        won, lost = (square(prior - target) - square(output - target) for target in (variants.best, variants.worst))
+        return -logsigmoid(self.beta / 2 * (won - lost)).mean()
 
 
-def expand(mask: Tensor, like: Tensor) -> Tensor:
-    """`n` numbers, in as many dimensions as another tensor."""
-    return mask.reshape(-1, *[1] * (like.ndim - 1))
+def square(x: Tensor) -> Tensor:
+    """Squared norms of `n` tensors, an `n`-dim tensor."""
+    return x.flatten(1).square().sum(1)
+
+
+def where(condition: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """The first of `n x ...` tensors where a condition holds, else the second."""
+    return torch.where(condition.reshape(-1, *[1] * (first.ndim - 1)), first, second)

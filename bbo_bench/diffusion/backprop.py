@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
+from torch.utils.checkpoint import checkpoint as recomputed
 
 from bbo_bench.core import Problem
 from bbo_bench.diffusion.finetune import FineTuner, check_counts
@@ -25,18 +26,29 @@ class Backprop(FineTuner):
         rng: Generator on the prior's device.
         updates: Gradient steps per round.
         batch_size: Trajectories per gradient step.
+        checkpoint: Whether networks are evaluated again in the backward pass, where the activations of all kept steps
+            are too large to keep (Chen et al. 2016, arXiv:1604.06174).
         **shared: See `FineTuner`.
 
     Raises:
         ValueError: If there is no proxy, or a number is out of range.
     """
 
-    def __init__(self, problem: Problem, rng: Generator, *, updates: int, batch_size: int, **shared: Any) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        rng: Generator,
+        *,
+        updates: int,
+        batch_size: int,
+        checkpoint: bool = False,
+        **shared: Any,
+    ) -> None:
         super().__init__(problem, rng, **shared)
         if self.proxy is None:
             raise ValueError(f"expected a proxy, whose gradient {type(self).__name__} follows, got proxy=null")
         check_counts(updates=updates, batch_size=batch_size)
-        self.updates, self.batch_size = updates, batch_size
+        self.updates, self.batch_size, self.checkpoint = updates, batch_size, checkpoint
 
     @abstractmethod
     def kept(self) -> Tensor:
@@ -67,12 +79,22 @@ class Backprop(FineTuner):
         divergence = x.new_zeros(len(x))
         for k, keep in enumerate(kept):
             if keep:
-                mean = transition.mean_by(self.policy, k, x)
+                mean = transition.mean(k, x, self.output(self.policy, k, x))
                 for weight, reference in references:
-                    divergence = divergence + weight * transition.kl(k, mean, transition.mean_by(reference, k, x))
+                    prior = transition.mean(k, x, self.output(reference, k, x))
+                    divergence = divergence + weight * transition.kl(k, mean, prior)
             else:
                 with torch.no_grad():
                     output = merged(x, transition.timesteps[k])
                 mean = transition.mean(k, x, output)
             x = transition.step(k, mean, self.rng)
         return x, divergence
+
+    def output(self, network: Denoiser, k: int, x: Tensor) -> Tensor:
+        """The network's output for `n x latent_shape` x_t, differentiable."""
+        if not self.checkpoint:
+            return network(x, self.transition.timesteps[k])
+        output: Tensor = recomputed(
+            network, x, self.transition.timesteps[k], use_reentrant=False, preserve_rng_state=False
+        )
+        return output

@@ -52,4 +52,4 @@ class DRaFT(Backprop):
         step, last = self.transition, self.transition.steps - 1
         x0 = self.sample(self.batch_size).repeat(self.renoised, *[1] * len(self.prior.latent_shape))
         x1 = step.noise(last, x0, self.prior.noise(len(x0), self.rng))
-        return -self.reward(step.denoise(last, x1, self.policy(x1, step.timesteps[last]))).mean()
+        return -self.reward(step.denoise(last, x1, self.output(self.policy, last, x1))).mean()

@@ -46,6 +46,6 @@ class ReFL(Backprop):
         """See `Backprop.loss`; here of x̂_0, and no step is taken behind the kept one."""
         m = kept.index(True)
         x, _ = self.path(kept[:m])
-        x0 = self.transition.denoise(m, x, self.policy(x, self.transition.timesteps[m]))
+        x0 = self.transition.denoise(m, x, self.output(self.policy, m, x))
         reward = self.reward(x0)
         return -reward.mean() if self.target is None else (self.target - reward).relu().mean()

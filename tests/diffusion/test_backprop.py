@@ -87,3 +87,21 @@ def test_only_kept_steps_diverge_from_the_reference():
     method.rng.manual_seed(0)
     _, divergence = method.path([False] * STEPS)
     assert divergence.count_nonzero() == 0
+
+
+def test_checkpoints_keep_the_gradient_and_no_activations():
+    method, sizes = curved(0.5), []
+
+    def kept(tensor):
+        sizes.append(tensor.numel())
+        return tensor
+
+    expected = method.gradient()
+    with torch.autograd.graph.saved_tensors_hooks(kept, lambda tensor: tensor):
+        method.evaluated()
+    plain, sizes = sum(sizes), []
+    method.checkpoint = True
+    with torch.autograd.graph.saved_tensors_hooks(kept, lambda tensor: tensor):
+        method.evaluated()
+    assert sum(sizes) < plain / 4
+    assert all(torch.allclose(g, e) for g, e in zip(method.gradient(), expected, strict=True))

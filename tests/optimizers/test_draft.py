@@ -74,13 +74,13 @@ def test_the_reward_ascends(settings):
 
 
 def test_with_kl_it_meets_the_tilted_distribution_of_a_linear_reward():
-    made = method(updates=300, batch_size=128, kl_weight=1.0)
+    made = method(updates=400, batch_size=256, kl_weight=1.0)
     _, variance = moments(made.transition, torch.zeros(STEPS))
     check(tuned(made), variance * Linear().b, variance)
 
 
 def test_with_kl_it_meets_the_tilted_distribution_of_a_quadratic_reward():
-    made = method(Quadratic, updates=300, batch_size=128, kl_weight=1.0)
+    made = method(Quadratic, updates=400, batch_size=256, kl_weight=1.0)
     _, natural = moments(made.transition, torch.zeros(STEPS))
     variance = 1 / (1 / natural + 1)
     check(tuned(made), variance * Quadratic().c, variance)

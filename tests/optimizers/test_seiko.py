@@ -32,7 +32,7 @@ ALPHA, BETA = 0.75, 0.5
 
 
 def method(proxy=Linear, budget=(2,), **settings):
-    defaults = {"kl_weight": ALPHA, "kl_weight_previous": BETA, "adaptive": True, "updates": 300, "batch_size": 128}
+    defaults = {"kl_weight": ALPHA, "kl_weight_previous": BETA, "adaptive": True, "updates": 500, "batch_size": 128}
     task = problem(STEPS)
     task = type(task)(task.domain, task.prior, budget)
     made = SEIKO(task, generator(0), proxy=proxy, training=TRAINING, **(defaults | settings))

@@ -103,12 +103,12 @@ def made(kind: Kind, name: str, overrides: Mapping[str, Any] | None = None) -> A
 
 
 def representatives(kind: Kind) -> list[str]:
-    """Names of all choices, of those that differ in numbers alone only the shortest: they run the same code."""
+    """Names of all choices, of those that differ in numbers other than 0 only the shortest: they run the same code."""
 
     def shape(node: Any) -> Any:
         if isinstance(node, dict):
             return {key: shape(value) for key, value in node.items()}
-        return "number" if type(node) in (int, float) else node
+        return "number" if type(node) in (int, float) and node else node
 
     shapes: dict[str, str] = {}
     for name, choice in sorted(choices(kind).items(), key=lambda item: (len(item[0]), item[0])):

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.finetune import FineTuner, Rollout, check_counts, pairs
+from bbo_bench.diffusion.finetune import FineTuner, Rollout, Trajectories, check_counts, pairs
 
 
 class Steps(NamedTuple):
@@ -96,6 +96,12 @@ class PolicyGradient(FineTuner):
         behaviour = self.transition.log_prob(k, mean, following)
         kl = self.divergence(k, mean, prior, following).reshape(len(rollout.reward), -1)
         return Steps(x, k, following, behaviour, prior, self.advantages(rollout, kl).flatten())
+
+    def estimates(self, trajectories: Trajectories) -> Tensor:
+        """Posterior means of x_0 that the policy has had at the steps of its trajectories, `n x T x latent_shape`."""
+        states, means = trajectories
+        x, k = pairs(states, self.transition.steps - means.shape[1])
+        return self.transition.denoise_by_mean(k, x, means.flatten(0, 1)).unflatten(0, means.shape[:2])
 
     def divergence(self, k: Tensor, mean: Tensor, prior: Tensor, following: Tensor) -> Tensor:
         """What returns count as the KL divergence of steps to the prior, an `n`-dim tensor: by default, their exact KL.

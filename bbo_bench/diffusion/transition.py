@@ -62,6 +62,11 @@ class Transition:
         """Posterior mean E[x_0 | x_t], `n x latent_shape` (Tweedie's formula)."""
         return _affine(self._start[k], x, output)
 
+    def denoise_by_mean(self, k: int | Tensor, x: Tensor, mean: Tensor) -> Tensor:
+        """Posterior mean E[x_0 | x_t] of the network by whose output the step from x_t has this mean."""
+        on_x, on_output = self._mean[k].unbind(-1)
+        return self.denoise(k, x, (mean - _expand(on_x, x) * x) / _expand(on_output, x))
+
     def noise(self, k: int | Tensor, x0: Tensor, noise: Tensor) -> Tensor:
         """x_t, drawn from q(x_t | x_0) with the given standard normal noise."""
         return _affine(self._noising[k], x0, noise)

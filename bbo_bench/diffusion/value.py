@@ -56,11 +56,16 @@ class Value:
         value: Tensor = self.network(torch.cat([x.flatten(1), self.embed_time(timestep)], 1)).squeeze(1)
         return value
 
-    def fit(self, x: Tensor, timestep: Tensor, reward: Tensor, rng: Generator) -> None:
-        """Go on learning, from `n x latent_shape` states, their `n` timesteps and the `n` rewards they led to."""
+    @torch.enable_grad()
+    def fit(self, x: Tensor, timestep: Tensor, reward: Tensor, rng: Generator, *, scale: Tensor | None = None) -> None:
+        """Go on learning, from `n x latent_shape` states, their `n` timesteps and the `n` rewards they led to.
+
+        With `scale`, `n` factors of the values, it is the scaled values that come to the rewards.
+        """
+        scale = torch.ones_like(reward) if scale is None else scale
         for _ in range(self.updates):
             rows = torch.randint(len(x), (self.batch_size,), generator=rng, device=x.device)
-            loss = (self(x[rows], timestep[rows]) - reward[rows]).square().mean()
+            loss = (scale[rows] * self(x[rows], timestep[rows]) - reward[rows]).square().mean()
             self.optimizer.zero_grad()
             torch.autograd.backward(loss)
             self.optimizer.step()

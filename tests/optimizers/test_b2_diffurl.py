@@ -2,18 +2,17 @@
 
 For a linear reward a branch's reward is a sum Σ_t w_t ε_t of the Gaussian noise that it drew, up to a constant of its
 group. So a branch that was chosen by its deviation d from its group has E[d ε_t] = w_t E[d²] / Σ_s w_s²: the choice
-multiplies the gradient by its E[d²] over that of all branches, which the scale in `contrasting` takes back. What is left is the gradient of E[r(x_0) - α Σ_t KL_t] by the last s steps, given x_s. At last s is T: the optimum is the tilted
+multiplies the gradient by its E[d²] over that of all branches, which the scale in `contrasting` takes back. What is
+left is the gradient of E[r(x_0) - α Σ_t KL_t] by the last s steps, given x_s. At last s is T: the optimum is the tilted
 prior, as in `test_closed_form`.
 """
-
-from dataclasses import replace
 
 import pytest
 import torch
 
 from bbo_bench.optimizers.b2_diffurl import B2DiffuRL
 from bbo_bench.seeding import generator
-from bbo_bench.testing.gaussian import TRAINING, Linear, check, moments, problem, tilting_shifts, tuned
+from bbo_bench.testing.gaussian import TRAINING, Linear, check, moments, problem, settled, tilting_shifts
 
 B = Linear().b
 
@@ -22,7 +21,7 @@ def b2(steps=10, rounds=1, **changes):
     settings = {
         "proxy": Linear,
         "kl_weight": 1.0,
-        "iterations": 150,
+        "iterations": 75,
         "samples": 3000,
         "epochs": 1,
         "minibatches": 2,
@@ -31,7 +30,7 @@ def b2(steps=10, rounds=1, **changes):
         "threshold": 0.5,
         "clip": 0.2,
         "max_advantage": 5.0,
-        "training": replace(TRAINING, learning_rate=1e-3),
+        "training": TRAINING,
     }
     setting = problem(steps)
     object.__setattr__(setting, "budget", (2,) * rounds)
@@ -46,7 +45,7 @@ def scored(optimizer, n):
 def test_b2_diffurl_with_kl_meets_the_tilted_distribution():
     optimizer = b2()
     mean, variance = moments(optimizer.transition, tilting_shifts(optimizer.transition))
-    check(tuned(optimizer), mean * B, variance)
+    check(settled(optimizer), mean * B, variance)
 
 
 def test_branches_fork_from_a_common_state_of_the_trained_steps():

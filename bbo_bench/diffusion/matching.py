@@ -84,10 +84,10 @@ class Matching(FineTuner):
         output = self.policy(x, step.timesteps[k])
         error = (output - step.target(k, x, z)).flatten(1).square().sum(1)
         if not self.kl_weight:
-            return error.mean()
+            return torch.mean(error)
         with torch.no_grad():
             prior = self.reference(x, step.timesteps[k])
-        return (error + anchor * (output - prior).flatten(1).square().sum(1)).mean()
+        return torch.mean(error + anchor * (output - prior).flatten(1).square().sum(1))
 
     @torch.no_grad()
     def naturals(self) -> Tensor:

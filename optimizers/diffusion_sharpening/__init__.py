@@ -123,8 +123,8 @@ class DiffusionSharpening(FineTuner):
             x0 = where(k < step.steps, step.denoise(inner, x, output), x)
             score = score + (self.reward(x0) - self.kl_weight * log_ratio) / self.length
         targets = step.target(first_k, first_x, x0)
-        shape = (len(z), self.variants)
-        return Variants(noised, start, here, targets.unflatten(0, shape), score.unflatten(0, shape))
+        targets = targets.reshape(len(z), self.variants, *z.shape[1:])
+        return Variants(noised, start, here, targets, score.reshape(len(z), -1))
 
 
 class DiffusionSharpeningDPO(DiffusionSharpening):

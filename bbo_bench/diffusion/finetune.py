@@ -123,7 +123,9 @@ class FineTuner(Generative):
         self._asked = None
 
     def ask(self, n: int) -> Tensor:
-        """Fresh samples of the policy, whose trajectories are kept."""
+        """Fresh samples of the policy; without a proxy they are learnt from, and their trajectories are kept."""
+        if self.proxy is not None:
+            return super().ask(n)
         self._asked = self.fresh(n)
         return self.prior.decode(self._asked.x0)
 

@@ -124,7 +124,10 @@ class PolicyGradient(FineTuner):
         return self.normalized(returns - returns.mean(0), returns.std())
 
     def normalized(self, advantage: Tensor, scale: Tensor) -> Tensor:
-        """Advantages in units of `scale`, which the KL weight of the loss is divided by too, and clipped."""
+        """Advantages in units of `scale`, which the KL weight of the loss is divided by too, and clipped.
+
+        The scale is one for all steps, or `T`.
+        """
         self.scale = scale + 1e-8
         return (advantage / self.scale).clamp(-self.max_advantage, self.max_advantage)
 
@@ -133,7 +136,8 @@ class PolicyGradient(FineTuner):
         transition = self.transition
         mean = transition.mean_by(self.policy, steps.k, steps.x)
         ratio = transition.log_prob(steps.k, mean, steps.following) - steps.behaviour
-        return ratio, self.kl_weight / self.scale * transition.kl(steps.k, mean, steps.reference)
+        weight = self.kl_weight / self.scale.expand(transition.steps)[steps.k]
+        return ratio, weight * transition.kl(steps.k, mean, steps.reference)
 
 
 def clipped(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:

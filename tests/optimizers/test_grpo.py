@@ -42,9 +42,9 @@ def test_grpo_with_kl_meets_the_tilted_distribution(flow):
 
 
 def test_trajectories_of_a_group_share_their_noise_in_both_arms():
-    for optimizer in (grpo(group=4), grpo(group=4, proxy=None)):
-        optimizer.ask(10)
-        states = optimizer._asked.states
+    optimizer, oracle = grpo(group=4), grpo(group=4, proxy=None)
+    oracle.ask(10)
+    for states in (optimizer.fresh(10).states, oracle._asked.states):
         assert states[0, 0].equal(states[2, 0]) and not states[0, 0].equal(states[1, 0])
         assert not states[0, 1].equal(states[2, 1])
         assert len(states[:, 0].unique(dim=0)) == 2

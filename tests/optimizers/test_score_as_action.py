@@ -86,7 +86,7 @@ def test_the_value_function_learns_what_the_reward_of_the_posterior_mean_leaves_
     learnt = optimizer.value(x, optimizer.transition.timesteps[k]).reshape(1024, 10).mean(0).detach()
     value = optimizer.c_skip * guess + optimizer.c_out * learnt
     assert float((guess - rollout.reward.mean())[:5].min()) > 0.3
-    torch.testing.assert_close(value, rollout.reward.mean().expand(10), atol=0.1, rtol=0)
+    torch.testing.assert_close(value, rollout.reward.mean().expand(10), atol=0.2, rtol=0)
 
 
 def test_posterior_means_cost_no_pass_of_the_network():

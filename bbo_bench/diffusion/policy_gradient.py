@@ -101,7 +101,7 @@ class PolicyGradient(FineTuner):
         """Posterior means of x_0 that the policy has had at the steps of its trajectories, `n x T x latent_shape`."""
         states, means = trajectories
         x, k = pairs(states, self.transition.steps - means.shape[1])
-        return self.transition.denoise_by_mean(k, x, means.flatten(0, 1)).unflatten(0, means.shape[:2])
+        return self.transition.denoise_by_mean(k, x, means.flatten(0, 1)).reshape(means.shape)
 
     def divergence(self, k: Tensor, mean: Tensor, prior: Tensor, following: Tensor) -> Tensor:
         """What returns count as the KL divergence of steps to the prior, an `n`-dim tensor: by default, their exact KL.

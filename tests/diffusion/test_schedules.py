@@ -70,6 +70,11 @@ def test_samples_of_a_flow_prior_have_its_moments():
     torch.testing.assert_close(z.mean(0), torch.zeros(2), atol=0.03, rtol=0)
 
 
+def test_elbo_of_a_flow_prefers_what_is_likely():
+    z = torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 2.0], [4.0, 4.0]])
+    assert problem(STEPS, flow=True).prior.elbo(z).argsort(descending=True).tolist() == [0, 1, 2, 3]
+
+
 def test_one_step_goes_from_noise_to_data():
     step, (x, v) = flow(steps=1), draws(1)
     g = 0.7**2 / 2

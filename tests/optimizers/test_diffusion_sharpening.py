@@ -21,7 +21,7 @@ FORMS = [(DiffusionSharpening, {}), (DiffusionSharpeningDPO, {"beta": 1.0})]
 SETTINGS = {
     "proxy": Linear,
     "training": replace(TRAINING, learning_rate=1e-3),
-    "iterations": 40,
+    "iterations": 25,
     "samples": 512,
     "updates": 30,
     "batch_size": 256,

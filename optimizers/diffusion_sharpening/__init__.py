@@ -41,10 +41,14 @@ class Variants(NamedTuple):
 class DiffusionSharpening(FineTuner):
     """Fits the policy to where the best of some short rollouts from one state leads (Tian et al. 2025).
 
-    The target is the policy's own output, moved by what the best rollout's end has above the mean of all. A rollout's
-    score is the mean over its steps of r(x̂_0) - α log p_θ / p of the steps so far. In the prior tilted by exp(r/α) no
-    step changes that on average, where r(x̂_0) is the value of a state up to a constant: no rollout is better, but by
-    chance.
+    The target is the policy's own output, moved by what the best rollout's end has above the mean of all; a rollout's
+    score is the mean of r(x̂_0) over its steps. With the score's standard deviation S and highest excess g among the
+    rollouts of a state, and the share f of its uncertainty that they settle on average, the loss is
+
+        S |v_θ - target|² + α f g/S |v_θ - v_p|²
+
+    in terms of outputs, v_p being the prior's. It is balanced in the prior tilted by exp(r/α): a best rollout is off by
+    g/S² times the covariance with the score, which is f of what it would be for rollouts to the end.
 
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
@@ -85,6 +89,9 @@ class DiffusionSharpening(FineTuner):
         self.iterations, self.samples = iterations, samples
         self.updates, self.batch_size = updates, batch_size
         self.variants, self.length = variants, length
+        alpha_bar = self.transition.alpha_bar
+        ahead = torch.cat([alpha_bar, alpha_bar.new_ones(length)]).unfold(0, length + 1, 1)
+        self.settled = (ahead[:, 1:].mean(1) - ahead[:, 0]) / (1 - ahead[:, 0])
 
     def losses(self) -> Iterator[Tensor]:
         """See `FineTuner.losses`."""
@@ -95,9 +102,21 @@ class DiffusionSharpening(FineTuner):
                 yield self.loss(self.rolled(z[rows]))
 
     def loss(self, variants: Variants) -> Tensor:
-        """Denoising loss on the best variants."""
-        target = variants.output + variants.best - variants.targets.mean(1)
-        return square(self.policy(variants.x, self.transition.timesteps[variants.k]) - target).mean()
+        """The loss of some states."""
+        t, score = self.transition.timesteps[variants.k], variants.score
+        output = self.policy(variants.x, t)
+        spread, gain = score.std(1), score.amax(1) - score.mean(1)
+        loss = spread * square(output - (variants.output + variants.best - variants.targets.mean(1)))
+        if self.kl_weight:
+            with torch.no_grad():
+                prior = self.reference(variants.x, t)
+            anchor = self.kl_weight * self.settled[variants.k] * gain / (spread + 1e-8)
+            loss = loss + anchor * square(output - prior)
+        return torch.mean(loss)
+
+    def cost(self, k: Tensor, x: Tensor, mean: Tensor, following: Tensor) -> Tensor:
+        """What `n` steps take from a rollout's score: nothing."""
+        return torch.zeros(len(x), device=x.device)
 
     @torch.no_grad()
     def rolled(self, z: Tensor) -> Variants:
@@ -107,21 +126,18 @@ class DiffusionSharpening(FineTuner):
         noised = step.noise(start, z, self.prior.noise(len(z), self.rng))
         here = net(noised, step.timesteps[start])
         x, k, output = (part.repeat_interleave(self.variants, 0) for part in (noised, start, here))
-        score = log_ratio = torch.zeros(len(x), device=x.device)
+        score = cost = torch.zeros(len(x), device=x.device)
         first_x, first_k, inner, x0 = x, k, k, x
         for _ in range(self.length):
             going = k < step.steps
             mean = step.mean(inner, x, output)
             following = step.step(inner, mean, self.rng)
-            if self.kl_weight:
-                prior = step.mean_by(self.reference, inner, x)
-                new = step.log_prob(inner, mean, following) - step.log_prob(inner, prior, following)
-                log_ratio = log_ratio + going * new
+            cost = cost + going * self.cost(inner, x, mean, following)
             x, k = where(going, following, x), (k + 1).clamp(max=step.steps)
             inner = k.clamp(max=step.steps - 1)
             output = net(x, step.timesteps[inner])
             x0 = where(k < step.steps, step.denoise(inner, x, output), x)
-            score = score + (self.reward(x0) - self.kl_weight * log_ratio) / self.length
+            score = score + (self.reward(x0) - cost) / self.length
         targets = step.target(first_k, first_x, x0)
         targets = targets.reshape(len(z), self.variants, *z.shape[1:])
         return Variants(noised, start, here, targets, score.reshape(len(z), -1))
@@ -129,6 +145,9 @@ class DiffusionSharpening(FineTuner):
 
 class DiffusionSharpeningDPO(DiffusionSharpening):
     """Prefers the best of the short rollouts to the worst, instead of imitating it (the paper's RLHF form).
+
+    A rollout's score is less by α log p_θ / p of its steps so far. In the prior tilted by exp(r/α) no step changes the
+    score on average, where r(x̂_0) is the value of a state up to a constant: no rollout is better, but by chance.
 
     Args:
         problem: See `DiffusionSharpening`.
@@ -154,6 +173,15 @@ class DiffusionSharpeningDPO(DiffusionSharpening):
         output = self.policy(variants.x, t)
         won, lost = (square(prior - target) - square(output - target) for target in (variants.best, variants.worst))
         return -logsigmoid(self.beta / 2 * (won - lost)).mean()
+
+    @torch.no_grad()
+    def cost(self, k: Tensor, x: Tensor, mean: Tensor, following: Tensor) -> Tensor:
+        """What `n` steps take from a rollout's score: α times the log-ratio to the prior."""
+        if not self.kl_weight:
+            return super().cost(k, x, mean, following)
+        step = self.transition
+        prior = step.mean_by(self.reference, k, x)
+        return self.kl_weight * (step.log_prob(k, mean, following) - step.log_prob(k, prior, following))
 
 
 def square(x: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """Diffusion-Sharpening on the Gaussian problem with the linear reward b·x.
 
-Where no choice among continuations of x_t gains anything, r(x̂_0(x_{t-1})) - α log p_θ(x_{t-1} | x_t) / p(x_{t-1} | x_t)
-has no slope in x_{t-1}: then p_θ ∝ p exp(r(x̂_0)/α) in every step. As x̂_0 has the slope of E[x_0 | x_{t-1}], these are
-the steps of the prior tilted by exp(r/α); the same holds for the mean over several steps.
+The prior tilted by exp(r/α) has an output that differs from the prior's by Cov(v, r)/α, given x_t. The SFT form weighs
+the difference by α f g/S against S times the best rollout's excess, on average g/S Cov(v, score) = g/S f Cov(v, r). In
+the RLHF form no choice among continuations of x_t gains anything there: r(x̂_0(x_{t-1})) - α log p_θ / p has no slope in
+x_{t-1}, as p_θ ∝ p exp(r(x̂_0)/α) in every step, where x̂_0 has the slope of E[x_0 | x_{t-1}].
 """
 
 from dataclasses import replace

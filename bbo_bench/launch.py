@@ -6,7 +6,7 @@ import atexit
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,7 +110,7 @@ class Sweep(Callback):
         atexit.register(_tidy, Path(config.hydra.sweep.dir).absolute())
         try:
             known = _known()
-            self.plans = [_plan(each, each.hydra, known) for each in _expanded(config)]
+            self.plans = [_plan(each, each.hydra, known, seed) for each, seed in _expanded(config)]
             self._check_folders()
             Path(config.hydra.sweep.dir).mkdir(parents=True)
         except Exception as error:
@@ -151,20 +151,29 @@ def _known() -> Known:
     return {kind: choices(kind) for kind in KINDS}
 
 
-def _plan(config: DictConfig, settings: Any, known: Known) -> Plan:
+def _plan(config: DictConfig, settings: Any, known: Known, seed: Sequence[str] = ()) -> Plan:
     plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    plain.merge_with_dotlist(list(seed))
     plain.results = str(Path(settings.runtime.cwd, config.results))
     return Plan.of(plain, settings.runtime.choices, known)
 
 
-def _expanded(config: DictConfig) -> list[DictConfig]:
-    """The composed configuration of every run of a sweep."""
+def _expanded(config: DictConfig) -> Iterator[tuple[DictConfig, list[str]]]:
+    """For every run of a sweep, its composed configuration but for the seed, and the override of that.
+
+    Hydra takes a quarter of a second to compose one, so runs that differ in their seed alone share it.
+    """
     loader = GlobalHydra.instance().config_loader()
     lines = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
     arguments: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     overrides = OverridesParser.create(loader).parse_overrides([*lines, *arguments])
     [batch] = BasicSweeper.split_arguments(overrides, None)
-    return [loader.load_sweep_config(config, list(map(str, each))) for each in batch]
+    composed: dict[tuple[str, ...], DictConfig] = {}
+    for each in batch:
+        rest = tuple(line for line in map(str, each) if not line.startswith("seed="))
+        if rest not in composed:
+            composed[rest] = loader.load_sweep_config(config, list(rest))
+        yield composed[rest], [line for line in map(str, each) if line.startswith("seed=")]
 
 
 def _outcome(plan: Plan, note: Path) -> str | None:

@@ -40,11 +40,16 @@ def test_presets_name_plugins_that_exist(cli):
     cli("run", "task=toy")  # fills Hydra's groups
     GlobalHydra.instance().clear()
     with initialize_config_module("bbo_bench.conf", version_base="1.3"):
-        for preset in ("smoke", "standard", "kl"):
+        for preset, name in {
+            "smoke": "smoke",
+            "standard": "standard",
+            "ablation": "ablation",
+            "kl": "kl/kl_0.1",
+        }.items():
             config = compose(
-                "config", [f"+experiment={preset}", "task=toy", "optimizer=toy_search"], return_hydra_config=True
+                "config", [f"+experiment={preset}", "task=toy", "optimizer=sqdf_kl_0.1"], return_hydra_config=True
             )
             params = config.hydra.sweeper.params
-            assert config.name == preset
+            assert config.name == name
             assert set(params.task.split(",")) <= choices("task").keys()
-            assert set(params.optimizer.split(",")) <= choices("optimizer").keys()
+            assert {name.strip() for name in params.optimizer.split(",")} <= choices("optimizer").keys()

@@ -91,7 +91,7 @@ def test_bad_samples_push_no_farther_than_the_clip():
         descent.zero_grad()
         loss.backward()
         descent.step()
-        sizes.append(float(optimizer.output(optimizer.policy, noised).norm(dim=1).mean()))
+        sizes.append(float(optimizer.output(optimizer.policy, noised).norm(dim=1).mean().detach()))
     assert float(loss.detach()) < 0.85
     assert sizes[-1] == pytest.approx(sizes[199], rel=0.2)
 

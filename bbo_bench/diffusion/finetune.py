@@ -103,10 +103,7 @@ class FineTuner(Generative):
             self.transition = self.prior.sampler(steps)
         if kl_weight < 0:
             raise ValueError(f"kl_weight must be at least 0, got {kl_weight}")
-        if not (self.transition.std > 0).all():
-            raise ValueError(
-                f"{type(self).__name__} needs a stochastic sampler: set eta > 0 and min_std > 0 in the prior"
-            )
+        self.check_stochastic()
         self.training = training
         self.policy = Policy(self.reference, training.lora_rank, rng)
         self.kl_weight = kl_weight

@@ -83,6 +83,13 @@ class Generative(Optimizer):
             raise ValueError(f"{type(self).__name__} needs a proxy for this, but was made with proxy=null")
         return self.standardized(self.proxy(z)) + self.bonus(z)
 
+    def check_stochastic(self) -> None:
+        """Raise `ValueError` unless every step of the sampler draws noise."""
+        if not (self.transition.std > 0).all():
+            raise ValueError(
+                f"{type(self).__name__} needs a stochastic sampler: set eta > 0 and min_std > 0 in the prior"
+            )
+
     def standardized(self, y: Tensor) -> Tensor:
         """Scores in standard deviations of the first round above its mean."""
         first = self.y[: self.problem.budget[0]]

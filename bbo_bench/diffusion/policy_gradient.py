@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -45,6 +44,7 @@ class PolicyGradient(FineTuner):
         epochs: Passes over a rollout.
         minibatches: Gradient steps per pass.
         max_advantage: Standardized advantages are clipped to this size.
+        clip: Ratios outside 1 ± clip give no gradient where they would go further.
         **shared: See `FineTuner`.
 
     Raises:
@@ -61,18 +61,23 @@ class PolicyGradient(FineTuner):
         epochs: int,
         minibatches: int,
         max_advantage: float,
+        clip: float,
         **shared: Any,
     ) -> None:
         super().__init__(problem, rng, **shared)
         check_counts(iterations=iterations, samples=samples, epochs=epochs, minibatches=minibatches)
         if max_advantage <= 0:
             raise ValueError(f"max_advantage must be positive, got {max_advantage}")
+        if clip <= 0:
+            raise ValueError(f"expected clip > 0, got {clip=}")
+        self.clip = clip
         self.iterations, self.samples = iterations, samples
         self.epochs, self.minibatches, self.max_advantage = epochs, minibatches, max_advantage
 
-    @abstractmethod
     def loss(self, steps: Steps) -> Tensor:
-        """Loss of a minibatch of steps, a scalar."""
+        """Loss of a minibatch of steps, a scalar: by default minus PPO's surrogate, plus the KL to the prior."""
+        log_ratio, kl = self.log_ratio(steps)
+        return (kl - clipped(log_ratio.exp(), steps.advantage, self.clip)).mean()
 
     def losses(self) -> Iterator[Tensor]:
         """See `FineTuner.losses`."""

@@ -74,10 +74,3 @@ class Steered(Generative):
     def mean(self, k: int, x: Tensor, x0: Tensor) -> Tensor:
         """Mean of x_{t-1} given x_t, where the posterior mean of x_0 is `n x latent_shape` `x0`."""
         return self.transition.mean(k, x, self.transition.target(k, x, x0))
-
-    def check_stochastic(self) -> None:
-        """Raise `ValueError` unless every step draws noise."""
-        if not (self.transition.std > 0).all():
-            raise ValueError(
-                f"{type(self).__name__} needs a stochastic sampler: set eta > 0 and min_std > 0 in the prior"
-            )

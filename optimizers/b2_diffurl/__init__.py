@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from bbo_bench.core import Problem, State
 from bbo_bench.diffusion.finetune import Rollout, Trajectories
 from bbo_bench.diffusion.groups import deviations, grouped
-from bbo_bench.diffusion.policy_gradient import PolicyGradient, Steps, clipped
+from bbo_bench.diffusion.policy_gradient import PolicyGradient
 
 
 class B2DiffuRL(PolicyGradient):
@@ -26,7 +26,6 @@ class B2DiffuRL(PolicyGradient):
         first_stage: Share of the T steps that is trained at first, in (0, 1].
         threshold: A group's best and worst are learnt from if they differ from the mean of the others by so many
             standard deviations, of all branches from their groups.
-        clip: Ratios outside 1 ± clip give no gradient where they would go further.
         **shared: See `PolicyGradient`.
 
     Raises:
@@ -41,18 +40,14 @@ class B2DiffuRL(PolicyGradient):
         branches: int,
         first_stage: float,
         threshold: float,
-        clip: float,
         **shared: Any,
     ) -> None:
         super().__init__(problem, rng, **shared)
         if not 2 <= branches <= self.samples:
             raise ValueError(f"expected 2 <= branches <= samples, got {branches=}, samples={self.samples}")
-        if not 0 < first_stage <= 1 or threshold < 0 or clip <= 0:
-            raise ValueError(
-                f"expected 0 < first_stage <= 1, threshold >= 0 and clip > 0, got {first_stage=}, {threshold=}, {clip=}"
-            )
-        self.branches, self.first_stage = branches, first_stage
-        self.threshold, self.clip = threshold, clip
+        if not 0 < first_stage <= 1 or threshold < 0:
+            raise ValueError(f"expected 0 < first_stage <= 1 and threshold >= 0, got {first_stage=}, {threshold=}")
+        self.branches, self.first_stage, self.threshold = branches, first_stage, threshold
         rounds = len(problem.budget)
         self.stages = rounds * self.iterations if self.proxy is not None else rounds - 1
         self.stage = 0
@@ -95,11 +90,6 @@ class B2DiffuRL(PolicyGradient):
         chosen = ((above == best) & (above > threshold)) | ((above == worst) & (above < -threshold))
         scale = above.square().mean() / above[chosen].square().mean()
         return Rollout(Trajectories(*(part[chosen] for part in rollout.trajectories)), above[chosen] * scale)
-
-    def loss(self, steps: Steps) -> Tensor:
-        """Minus PPO's surrogate, plus the KL to the prior."""
-        log_ratio, kl = self.log_ratio(steps)
-        return (kl - clipped(log_ratio.exp(), steps.advantage, self.clip)).mean()
 
     def state_dict(self) -> State:
         """See `Optimizer.state_dict`."""

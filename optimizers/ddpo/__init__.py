@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import Generator, Tensor
 
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.policy_gradient import PolicyGradient, Steps, clipped
+from bbo_bench.diffusion.policy_gradient import PolicyGradient, Steps
 
 
 class DDPO(PolicyGradient):
@@ -25,19 +26,16 @@ class DDPO(PolicyGradient):
     """
 
     def __init__(self, problem: Problem, rng: Generator, *, clip: float | None, **shared: Any) -> None:
-        super().__init__(problem, rng, **shared)
-        if clip is not None and clip <= 0:
-            raise ValueError(f"expected clip > 0, or null for the score function, got {clip=}")
+        super().__init__(problem, rng, clip=math.inf if clip is None else clip, **shared)
         if clip is None and self.epochs * self.minibatches > 1:
             raise ValueError(
                 "the score function is right for one gradient step per rollout: set epochs=1 and minibatches=1, "
                 f"or a clip, got epochs={self.epochs}, minibatches={self.minibatches}"
             )
-        self.clip = clip
 
     def loss(self, steps: Steps) -> Tensor:
-        """Minus the surrogate, plus the KL to the prior."""
+        """See `PolicyGradient.loss`."""
+        if self.clip < math.inf:
+            return super().loss(steps)
         log_ratio, kl = self.log_ratio(steps)
-        if self.clip is None:
-            return (kl - steps.advantage * log_ratio).mean()
-        return (kl - clipped(log_ratio.exp(), steps.advantage, self.clip)).mean()
+        return (kl - steps.advantage * log_ratio).mean()

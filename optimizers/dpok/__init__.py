@@ -21,7 +21,6 @@ class DPOK(PolicyGradient):
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
         rng: Generator on the prior's device.
-        clip: Steps whose ratio has left 1 ± clip give no gradient.
         value_updates: Gradient steps of the value function per rollout.
         value_learning_rate: Its learning rate.
         **shared: See `PolicyGradient`.
@@ -35,15 +34,11 @@ class DPOK(PolicyGradient):
         problem: Problem,
         rng: Generator,
         *,
-        clip: float,
         value_updates: int,
         value_learning_rate: float,
         **shared: Any,
     ) -> None:
         super().__init__(problem, rng, **shared)
-        if clip <= 0:
-            raise ValueError(f"expected clip > 0, got {clip=}")
-        self.clip = clip
         self.value = Value(self.prior.latent_shape, rng, updates=value_updates, learning_rate=value_learning_rate)
 
     def steps(self, rollout: Rollout) -> Steps:

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from bbo_bench.core import Problem
 from bbo_bench.diffusion.finetune import Rollout
 from bbo_bench.diffusion.groups import deviations, grouped
-from bbo_bench.diffusion.policy_gradient import PolicyGradient, Steps, clipped
+from bbo_bench.diffusion.policy_gradient import PolicyGradient, Steps
 
 
 class GRPO(PolicyGradient):
@@ -25,7 +25,6 @@ class GRPO(PolicyGradient):
         group: Trajectories that share their initial noise.
         group_std: Whether advantages are in standard deviations of their group, as DanceGRPO's, or of the rollout.
         fraction: Share of each trajectory's steps that is learnt from, drawn anew for each rollout.
-        clip: Ratios outside 1 ± clip give no gradient where they would go further.
         **shared: See `PolicyGradient`.
 
     Raises:
@@ -40,15 +39,14 @@ class GRPO(PolicyGradient):
         group: int,
         group_std: bool,
         fraction: float,
-        clip: float,
         **shared: Any,
     ) -> None:
         super().__init__(problem, rng, **shared)
         if not 2 <= group <= self.samples:
             raise ValueError(f"expected 2 <= group <= samples, got {group=}, samples={self.samples}")
-        if not 0 < fraction <= 1 or clip <= 0:
-            raise ValueError(f"expected 0 < fraction <= 1 and clip > 0, got {fraction=}, {clip=}")
-        self.group, self.group_std, self.clip = group, group_std, clip
+        if not 0 < fraction <= 1:
+            raise ValueError(f"expected 0 < fraction <= 1, got {fraction=}")
+        self.group, self.group_std = group, group_std
         self.learnt = max(round(fraction * self.transition.steps), 1)
 
     def start(self, n: int) -> Tensor:
@@ -69,8 +67,3 @@ class GRPO(PolicyGradient):
         above, std = deviations(returns, grouped(len(returns), self.group, returns.device))
         scale = returns.std()
         return self.normalized(above / (std + 1e-8) * scale if self.group_std else above, scale)
-
-    def loss(self, steps: Steps) -> Tensor:
-        """Minus PPO's surrogate, plus the KL to the prior."""
-        log_ratio, kl = self.log_ratio(steps)
-        return (kl - clipped(log_ratio.exp(), steps.advantage, self.clip)).mean()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from torch import Tensor
 
-from torch import Generator, Tensor
-
-from bbo_bench.core import Problem
 from bbo_bench.diffusion.finetune import Rollout
 from bbo_bench.diffusion.policy_gradient import PolicyGradient, Steps, clipped
 
@@ -20,18 +17,11 @@ class PPOKL(PolicyGradient):
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
         rng: Generator on the prior's device.
-        clip: Ratios outside 1 ± clip give no gradient where they would go further.
         **shared: See `PolicyGradient`.
 
     Raises:
         ValueError: If a setting is out of range.
     """
-
-    def __init__(self, problem: Problem, rng: Generator, *, clip: float, **shared: Any) -> None:
-        super().__init__(problem, rng, **shared)
-        if clip <= 0:
-            raise ValueError(f"expected clip > 0, got {clip=}")
-        self.clip = clip
 
     def divergence(self, k: Tensor, mean: Tensor, prior: Tensor, following: Tensor) -> Tensor:
         """Log-ratios of policy to prior of the steps that were drawn: one-sample estimates of the KL."""

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from bbo_bench.core import Problem, State
 from bbo_bench.diffusion.finetune import Rollout, pairs
-from bbo_bench.diffusion.policy_gradient import PolicyGradient, Steps, clipped
+from bbo_bench.diffusion.policy_gradient import PolicyGradient
 from bbo_bench.diffusion.value import Value
 
 
@@ -27,7 +27,6 @@ class ScoreAsAction(PolicyGradient):
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
         rng: Generator on the prior's device.
-        clip: Ratios outside 1 ± clip give no gradient where they would go further.
         value_updates: Gradient steps of the value function per rollout.
         value_learning_rate: Its learning rate.
         **shared: See `PolicyGradient`.
@@ -41,15 +40,11 @@ class ScoreAsAction(PolicyGradient):
         problem: Problem,
         rng: Generator,
         *,
-        clip: float,
         value_updates: int,
         value_learning_rate: float,
         **shared: Any,
     ) -> None:
         super().__init__(problem, rng, **shared)
-        if clip <= 0:
-            raise ValueError(f"expected clip > 0, got {clip=}")
-        self.clip = clip
         self.value = Value(self.prior.latent_shape, rng, updates=value_updates, learning_rate=value_learning_rate)
         t = torch.arange(self.transition.steps, 0, -1, device=rng.device) / self.transition.steps
         self.c_skip, self.c_out = (math.pi / 2 * t).cos(), (math.pi / 2 * t).sin()
@@ -73,11 +68,6 @@ class ScoreAsAction(PolicyGradient):
             return torch.zeros_like(self.c_skip)
         x0 = self.estimates(rollout.trajectories)
         return self.standardized(self.proxy(x0.flatten(0, 1))).reshape(x0.shape[:2])
-
-    def loss(self, steps: Steps) -> Tensor:
-        """Minus PPO's surrogate, plus the KL to the prior."""
-        log_ratio, kl = self.log_ratio(steps)
-        return (kl - clipped(log_ratio.exp(), steps.advantage, self.clip)).mean()
 
     def state_dict(self) -> State:
         """See `Optimizer.state_dict`."""

@@ -33,19 +33,18 @@ class SDPO(PolicyGradient):
         ValueError: If a setting is out of range.
     """
 
-    def __init__(
-        self, problem: Problem, rng: Generator, *, gamma: float, ratio_weight: float, clip: float, **shared: Any
-    ) -> None:
+    def __init__(self, problem: Problem, rng: Generator, *, gamma: float, ratio_weight: float, **shared: Any) -> None:
         super().__init__(problem, rng, **shared)
         if self.proxy is None:
             raise ValueError("SDPO scores three posterior means per trajectory by a proxy, got proxy=null")
         if self.transition.steps < 3 or self.samples % 2:
             raise ValueError(f"expected steps >= 3 and even samples, got {self.transition.steps=}, {self.samples=}")
-        if not 0 < gamma <= 1 or ratio_weight <= 0 or not 0 < clip < 1:
+        if not 0 < gamma <= 1 or ratio_weight <= 0 or self.clip >= 1:
             raise ValueError(
-                f"expected 0 < gamma <= 1, ratio_weight > 0 and 0 < clip < 1, got {gamma=}, {ratio_weight=}, {clip=}"
+                "expected 0 < gamma <= 1, ratio_weight > 0 and 0 < clip < 1, "
+                f"got {gamma=}, {ratio_weight=}, clip={self.clip}"
             )
-        self.ratio_weight, self.clip = ratio_weight, clip
+        self.ratio_weight = ratio_weight
         step = torch.arange(self.transition.steps, device=rng.device)
         discount = (gamma ** (step - step[:, None]).clamp(min=0)).triu()
         self.average = discount / discount.sum(1, keepdim=True)

@@ -74,12 +74,13 @@ class Backprop(FineTuner):
         A KL divergence is differentiated in x_t too, through the policy and through what it is compared with: the
         gradient of kept steps is that of the objective, nothing is left out.
         """
-        transition, references, merged = self.transition, self.references(), self.policy.merged()
+        transition, references = self.transition, self.references()
+        policy, merged = self.policy.composed(), self.policy.merged()
         x = self.start(self.batch_size)
         divergence = x.new_zeros(len(x))
         for k, keep in enumerate(kept):
             if keep:
-                mean = transition.mean(k, x, self.output(self.policy, k, x))
+                mean = transition.mean(k, x, self.output(policy, k, x))
                 for weight, reference in references:
                     prior = transition.mean(k, x, self.output(reference, k, x))
                     divergence = divergence + weight * transition.kl(k, mean, prior)

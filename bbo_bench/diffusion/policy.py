@@ -9,8 +9,10 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import Generator, Tensor, nn
+from torch.func import functional_call
 
 from bbo_bench.core import State
+from bbo_bench.diffusion.transition import Denoiser
 from bbo_bench.seeding import seeded
 
 ADAPTER = "default"
@@ -54,11 +56,14 @@ class Policy(nn.Module):
     @torch.no_grad()
     def merged(self) -> nn.Module:
         """The same function with LoRA merged into the weights, at the prior's cost; for rollouts without gradient."""
-        adapted: dict[str, Any] = {n: m for n, m in self.network.named_modules() if isinstance(m, LoraLayer)}
-        for name, layer in adapted.items():
-            weight = layer.get_base_layer().weight + layer.get_delta_weight(ADAPTER)
-            self._plain[0].get_parameter(f"{name}.weight").copy_(weight)
+        for name, weight in self._weights().items():
+            self._plain[0].get_parameter(name).copy_(weight)
         return self._plain[0]
+
+    def composed(self) -> Denoiser:
+        """The same function, its gradient too, with LoRA merged once for many passes before one backward pass."""
+        weights = self._weights()
+        return lambda x, timestep: functional_call(self._plain[0], weights, (x, timestep))
 
     def weights(self) -> State:
         """The trained weights, for a run's state."""
@@ -67,3 +72,10 @@ class Policy(nn.Module):
     def load_weights(self, state: State) -> None:
         """Take up weights that `weights` gave."""
         self.network.load_state_dict(state, strict=False)
+
+    def _weights(self) -> dict[str, Tensor]:
+        adapted: dict[str, Any] = {n: m for n, m in self.network.named_modules() if isinstance(m, LoraLayer)}
+        return {
+            f"{name}.weight": layer.get_base_layer().weight + layer.get_delta_weight(ADAPTER)
+            for name, layer in adapted.items()
+        }

@@ -1,15 +1,15 @@
-"""What policy gradients over denoising steps share: on-policy rollouts, passes over them, log-probability ratios."""
+"""What policy gradients over denoising steps share: returns, advantages, log-probability ratios."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.finetune import FineTuner, Rollout, Trajectories, check_counts, pairs
+from bbo_bench.diffusion.finetune import Rollout, Trajectories, pairs
+from bbo_bench.diffusion.on_policy import OnPolicy
 
 
 class Steps(NamedTuple):
@@ -29,7 +29,7 @@ class Steps(NamedTuple):
     """`n` advantages: how much better than usual the steps turned out."""
 
 
-class PolicyGradient(FineTuner):
+class PolicyGradient(OnPolicy):
     """Learns from the log-probabilities of the denoising steps of its own trajectories; they are sums over dimensions.
 
     A subclass gives the loss of some steps, and may give their advantages. By default a step's return is the reward
@@ -39,60 +39,26 @@ class PolicyGradient(FineTuner):
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
         rng: Generator on the prior's device.
-        iterations: Rollouts per round; with oracle rewards, the round's own designs are the only one.
-        samples: Trajectories per rollout.
-        epochs: Passes over a rollout.
-        minibatches: Gradient steps per pass.
         max_advantage: Standardized advantages are clipped to this size.
-        clip: Ratios outside 1 ± clip give no gradient where they would go further.
-        **shared: See `FineTuner`.
+        **shared: See `OnPolicy`; ratios outside 1 ± `clip` give no gradient where they would go further.
 
     Raises:
         ValueError: If a number is out of range.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        rng: Generator,
-        *,
-        iterations: int,
-        samples: int,
-        epochs: int,
-        minibatches: int,
-        max_advantage: float,
-        clip: float,
-        **shared: Any,
-    ) -> None:
+    def __init__(self, problem: Problem, rng: Generator, *, max_advantage: float, **shared: Any) -> None:
         super().__init__(problem, rng, **shared)
-        check_counts(iterations=iterations, samples=samples, epochs=epochs, minibatches=minibatches)
         if max_advantage <= 0:
             raise ValueError(f"max_advantage must be positive, got {max_advantage}")
-        if clip <= 0:
-            raise ValueError(f"expected clip > 0, got {clip=}")
-        self.clip = clip
-        self.iterations, self.samples = iterations, samples
-        self.epochs, self.minibatches, self.max_advantage = epochs, minibatches, max_advantage
+        self.max_advantage = max_advantage
 
     def loss(self, steps: Steps) -> Tensor:
         """Loss of a minibatch of steps, a scalar: by default minus PPO's surrogate, plus the KL to the prior."""
         log_ratio, kl = self.log_ratio(steps)
         return (kl - clipped(log_ratio.exp(), steps.advantage, self.clip)).mean()
 
-    def losses(self) -> Iterator[Tensor]:
-        """See `FineTuner.losses`."""
-        for rollout in self.rollouts(self.iterations, self.samples):
-            yield from self.passes(self.steps(rollout))
-
-    def passes(self, steps: Steps) -> Iterator[Tensor]:
-        """Losses of shuffled minibatches, in some passes."""
-        for _ in range(self.epochs):
-            order = torch.randperm(len(steps.k), generator=self.rng, device=steps.k.device)
-            for rows in order.chunk(self.minibatches):
-                yield self.loss(Steps(*(part[rows] for part in steps)))
-
     @torch.no_grad()
-    def steps(self, rollout: Rollout) -> Steps:
+    def experience(self, rollout: Rollout) -> Steps:
         """All steps of a rollout."""
         states, means = rollout.trajectories
         x, k = pairs(states, self.transition.steps - means.shape[1])

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from bbo_bench.core import Problem
 from bbo_bench.diffusion.finetune import FineTuner, Rollout, check_counts, pairs
+from bbo_bench.diffusion.on_policy import OnPolicy
 from bbo_bench.diffusion.transition import Transition
 
 
@@ -117,7 +118,7 @@ class Paths(NamedTuple):
     """`n` rewards of x_0."""
 
 
-class PathPairs(Preference):
+class PathPairs(Preference, OnPolicy):
     """Preferences between the policy's own trajectories, whose log-ratios to the prior are known step by step.
 
     All pairs within a minibatch are compared: that costs no pass of a network. Log-ratios enter as they are, or clipped
@@ -127,37 +128,19 @@ class PathPairs(Preference):
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
         rng: Generator on the prior's device.
-        iterations: Rollouts per round; with oracle rewards, the round's own designs are the only one.
-        samples: Trajectories per rollout.
-        epochs: Passes over a rollout.
-        minibatches: Gradient steps per pass.
-        clip: Nats by which a step's log-ratio may change while a rollout is learnt from.
-        **shared: See `FineTuner`.
+        **shared: See `OnPolicy`; `clip` is in nats of a step's log-ratio.
 
     Raises:
         ValueError: If a setting is out of range.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        rng: Generator,
-        *,
-        iterations: int,
-        samples: int,
-        epochs: int,
-        minibatches: int,
-        clip: float,
-        **shared: Any,
-    ) -> None:
+    def __init__(self, problem: Problem, rng: Generator, **shared: Any) -> None:
         super().__init__(problem, rng, **shared)
-        check_counts(iterations=iterations, samples=samples, epochs=epochs, minibatches=minibatches)
-        if samples < 2 * minibatches:
-            raise ValueError(f"expected two trajectories per minibatch or more, got {samples=}, {minibatches=}")
-        if clip <= 0:
-            raise ValueError(f"expected clip > 0, got {clip=}")
-        self.iterations, self.samples = iterations, samples
-        self.epochs, self.minibatches, self.clip = epochs, minibatches, clip
+        if self.samples < 2 * self.minibatches:
+            raise ValueError(
+                "expected two trajectories per minibatch or more, "
+                f"got samples={self.samples}, minibatches={self.minibatches}"
+            )
 
     @abstractmethod
     def error(self, ratio: Tensor, reward: Tensor) -> Tensor:
@@ -169,17 +152,8 @@ class PathPairs(Preference):
         clipped = ratio.clamp(paths.behaviour - self.clip, paths.behaviour + self.clip)
         return torch.maximum(self.error(ratio, paths.reward), self.error(clipped, paths.reward)).mean()
 
-    def losses(self) -> Iterator[Tensor]:
-        """See `FineTuner.losses`."""
-        for rollout in self.rollouts(self.iterations, self.samples):
-            paths = self.paths(rollout)
-            for _ in range(self.epochs):
-                order = torch.randperm(len(paths.reward), generator=self.rng, device=paths.reward.device)
-                for rows in order.chunk(self.minibatches):
-                    yield self.loss(Paths(*(part[rows] for part in paths)))
-
     @torch.no_grad()
-    def paths(self, rollout: Rollout) -> Paths:
+    def experience(self, rollout: Rollout) -> Paths:
         """The trajectories of a rollout."""
         states, means = rollout.trajectories
         x, k = pairs(states)

@@ -1,13 +1,16 @@
-"""A learned value function of denoising states."""
+"""A learned value function of denoising states, and what policy gradients share that learn one."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from diffusers.models.embeddings import Timesteps
 from torch import Generator, Size, Tensor, nn
 
-from bbo_bench.core import State
+from bbo_bench.core import Problem, State
 from bbo_bench.diffusion.finetune import check_counts
+from bbo_bench.diffusion.policy_gradient import PolicyGradient
 from bbo_bench.seeding import seeded
 
 TIME = 64
@@ -78,3 +81,33 @@ class Value:
         """Take up a state that `state_dict` gave."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+class ActorCritic(PolicyGradient):
+    """A policy gradient with a value function, which a subclass fits and uses.
+
+    Args:
+        problem: With a `DiffusionPrior` whose sampler is stochastic.
+        rng: Generator on the prior's device.
+        value_updates: Gradient steps of the value function per rollout.
+        value_learning_rate: Its learning rate.
+        **shared: See `PolicyGradient`.
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+
+    def __init__(
+        self, problem: Problem, rng: Generator, *, value_updates: int, value_learning_rate: float, **shared: Any
+    ) -> None:
+        super().__init__(problem, rng, **shared)
+        self.value = Value(self.prior.latent_shape, rng, updates=value_updates, learning_rate=value_learning_rate)
+
+    def state_dict(self) -> State:
+        """See `Optimizer.state_dict`."""
+        return super().state_dict() | {"value": self.value.state_dict()}
+
+    def load_state_dict(self, state: State) -> None:
+        """See `Optimizer.load_state_dict`."""
+        super().load_state_dict(state)
+        self.value.load_state_dict(state["value"])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 
 from bbo_bench.plan import shown
+from bbo_bench.plugins import choices
 from bbo_bench.report.aggregate import ENOUGH, RESAMPLES
 from bbo_bench.report.runs import Run, Runs
 
@@ -71,12 +74,17 @@ def left_out(runs: Runs) -> str:
 
 
 def commands(runs: Iterable[Run]) -> list[str]:
-    """A sweep for each experiment and budget that makes its runs, given the settings in their configurations."""
+    """A sweep for each experiment, budget and change of defaults that makes its runs."""
     sweeps: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    defaults = {name: _flat(choice.settings) for name, choice in choices("optimizer").items()}
     for run in runs:
-        budget = " ".join(f"budget.{key}={value}".replace(" ", "") for key, value in run.config["budget"].items())
-        sweeps[run.experiment, budget].append(run)
-    return [_sweep(experiment, budget, each) for (experiment, budget), each in sweeps.items()]
+        settings = _flat(run.settings)
+        usual = defaults.get(run.config["optimizer"]["name"], settings)
+        words = [f"budget.{key}={value}".replace(" ", "") for key, value in run.config["budget"].items()]
+        changed = settings.items() - usual.items()
+        words += [f"{'' if key in usual else '+'}optimizer.{key}={value}" for key, value in changed]
+        sweeps[run.experiment, shlex.join(sorted(words))].append(run)
+    return [_sweep(experiment, words, each) for (experiment, words), each in sweeps.items()]
 
 
 def provenance(runs: Iterable[Run]) -> list[str]:
@@ -89,14 +97,25 @@ def provenance(runs: Iterable[Run]) -> list[str]:
     return [f"{key}: {', '.join(sorted(values))}" for key, values in facts.items()]
 
 
-def _sweep(experiment: str, budget: str, runs: Iterable[Run]) -> str:
+def _flat(settings: Mapping[str, Any], outer: str = "") -> dict[str, str]:
+    """Settings by their dotted keys, as Hydra's overrides spell them; without the names of classes."""
+    flat: dict[str, str] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{outer}{key}.")
+        elif not key.startswith("_"):
+            flat[f"{outer}{key}"] = json.dumps(value).replace(" ", "")
+    return flat
+
+
+def _sweep(experiment: str, words: str, runs: Iterable[Run]) -> str:
     chosen: dict[str, dict[str, None]] = defaultdict(dict)
     for run in runs:
         for key, value in (("task", run.config["task"]["name"]), ("optimizer", run.config["optimizer"]["name"])):
             chosen[key][value] = None
         chosen["seed"][str(run.seed)] = None
     groups = " ".join(f"{key}={','.join(values)}" for key, values in chosen.items())
-    return f"bbo-bench run -m name={shlex.quote(experiment)} {groups} {budget}"
+    return f"bbo-bench run -m name={shlex.quote(experiment)} {groups} {words}"
 
 
 def _picture(name: str, reason: str | None, command: str) -> str:

@@ -58,7 +58,7 @@ class B2DiffuRL(PolicyGradient):
             self.stage += 1
             chosen = self.contrasting(rollout)
             if len(chosen.reward) > 1:
-                yield from self.passes(self.steps(chosen))
+                yield from self.passes(self.experience(chosen))
 
     def trained(self) -> int:
         """The number s of last steps that the present stage trains."""

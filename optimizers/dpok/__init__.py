@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from torch import Tensor
 
-from torch import Generator, Tensor
-
-from bbo_bench.core import Problem, State
 from bbo_bench.diffusion.finetune import Rollout, pairs
-from bbo_bench.diffusion.policy_gradient import PolicyGradient, Steps
-from bbo_bench.diffusion.value import Value
+from bbo_bench.diffusion.policy_gradient import Steps
+from bbo_bench.diffusion.value import ActorCritic
 
 
-class DPOK(PolicyGradient):
+class DPOK(ActorCritic):
     """Policy gradient over denoising steps with a learned baseline and the KL of each step (Fan et al. 2023).
 
     A step's return is the reward alone, and its own KL divergence to the prior is in the loss: the divergences of later
@@ -21,29 +18,15 @@ class DPOK(PolicyGradient):
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
         rng: Generator on the prior's device.
-        value_updates: Gradient steps of the value function per rollout.
-        value_learning_rate: Its learning rate.
-        **shared: See `PolicyGradient`.
+        **shared: See `ActorCritic`.
 
     Raises:
         ValueError: If a setting is out of range.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        rng: Generator,
-        *,
-        value_updates: int,
-        value_learning_rate: float,
-        **shared: Any,
-    ) -> None:
-        super().__init__(problem, rng, **shared)
-        self.value = Value(self.prior.latent_shape, rng, updates=value_updates, learning_rate=value_learning_rate)
-
-    def steps(self, rollout: Rollout) -> Steps:
-        """See `PolicyGradient.steps`; the value function learns after its use, and is no function of the actions."""
-        steps = super().steps(rollout)
+    def experience(self, rollout: Rollout) -> Steps:
+        """See `OnPolicy.experience`; the value function learns after its use, and is no function of the actions."""
+        steps = super().experience(rollout)
         reward = rollout.reward.repeat_interleave(self.transition.steps)
         self.value.fit(steps.x, self.transition.timesteps[steps.k], reward, self.rng)
         return steps
@@ -59,12 +42,3 @@ class DPOK(PolicyGradient):
         log_ratio, kl = self.log_ratio(steps)
         ratio = log_ratio.exp().clamp(1 - self.clip, 1 + self.clip)
         return (kl - ratio * steps.advantage).mean()
-
-    def state_dict(self) -> State:
-        """See `Optimizer.state_dict`."""
-        return super().state_dict() | {"value": self.value.state_dict()}
-
-    def load_state_dict(self, state: State) -> None:
-        """See `Optimizer.load_state_dict`."""
-        super().load_state_dict(state)
-        self.value.load_state_dict(state["value"])

@@ -54,9 +54,9 @@ class GRPO(PolicyGradient):
         group = grouped(n, self.group, self.rng.device)
         return self.prior.noise(int(group.max()) + 1, self.rng)[group]
 
-    def steps(self, rollout: Rollout) -> Steps:
+    def experience(self, rollout: Rollout) -> Steps:
         """As many random steps of every trajectory as are learnt from."""
-        everything = super().steps(rollout)
+        everything = super().experience(rollout)
         n, length = rollout.trajectories.means.shape[:2]
         order = torch.rand(n, length, generator=self.rng, device=self.rng.device).argsort(1)[:, : self.learnt]
         rows = order + length * torch.arange(n, device=order.device)[:, None]

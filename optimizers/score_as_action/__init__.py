@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from bbo_bench.core import Problem, State
+from bbo_bench.core import Problem
 from bbo_bench.diffusion.finetune import Rollout, pairs
-from bbo_bench.diffusion.policy_gradient import PolicyGradient
-from bbo_bench.diffusion.value import Value
+from bbo_bench.diffusion.value import ActorCritic
 
 
-class ScoreAsAction(PolicyGradient):
+class ScoreAsAction(ActorCritic):
     """Policy gradient by the advantage rate of the action, which is the score (Zhao et al., ICML 2025).
 
     E ∫ ∇ log π_θ(a_t | x_t) [dV(t, x_t)/dt + R] dt with the running reward R = -(β/2) g² ‖a_t - s(x_t)‖² and the value
@@ -27,25 +26,14 @@ class ScoreAsAction(PolicyGradient):
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
         rng: Generator on the prior's device.
-        value_updates: Gradient steps of the value function per rollout.
-        value_learning_rate: Its learning rate.
-        **shared: See `PolicyGradient`.
+        **shared: See `ActorCritic`.
 
     Raises:
         ValueError: If a setting is out of range.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        rng: Generator,
-        *,
-        value_updates: int,
-        value_learning_rate: float,
-        **shared: Any,
-    ) -> None:
+    def __init__(self, problem: Problem, rng: Generator, **shared: Any) -> None:
         super().__init__(problem, rng, **shared)
-        self.value = Value(self.prior.latent_shape, rng, updates=value_updates, learning_rate=value_learning_rate)
         t = torch.arange(self.transition.steps, 0, -1, device=rng.device) / self.transition.steps
         self.c_skip, self.c_out = (math.pi / 2 * t).cos(), (math.pi / 2 * t).sin()
         if self.proxy is None:
@@ -68,12 +56,3 @@ class ScoreAsAction(PolicyGradient):
             return torch.zeros_like(self.c_skip)
         x0 = self.estimates(rollout.trajectories)
         return self.standardized(self.proxy(x0.flatten(0, 1))).reshape(x0.shape[:2])
-
-    def state_dict(self) -> State:
-        """See `Optimizer.state_dict`."""
-        return super().state_dict() | {"value": self.value.state_dict()}
-
-    def load_state_dict(self, state: State) -> None:
-        """See `Optimizer.load_state_dict`."""
-        super().load_state_dict(state)
-        self.value.load_state_dict(state["value"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -77,12 +77,9 @@ class SDPO(PolicyGradient):
         share = near / (near + far).clamp(min=1e-12)
         return torch.lerp(queried.gather(1, before), queried.gather(1, before + 1), share)
 
-    def passes(self, steps: Steps) -> Iterator[Tensor]:
-        """See `PolicyGradient.passes`; the steps of a pair come together."""
-        half = len(steps.k) // 2
-        for _ in range(self.epochs):
-            for rows in torch.randperm(half, generator=self.rng, device=steps.k.device).chunk(self.minibatches):
-                yield self.loss(Steps(*(part[torch.cat([rows, rows + half])] for part in steps)))
+    def shuffled(self, n: int, device: torch.device) -> Sequence[Tensor]:
+        """See `OnPolicy.shuffled`; the steps of a pair come together."""
+        return [torch.cat([rows, rows + n // 2]) for rows in super().shuffled(n // 2, device)]
 
     def loss(self, steps: Steps) -> Tensor:
         """Squared errors of log-ratio differences, plus the KL to the prior; at ratio 1 a policy gradient's."""

@@ -55,7 +55,7 @@ def test_branches_fork_from_a_common_state_of_the_trained_steps():
     assert states.shape == (10, 6, 2)
     assert states[0, 0].equal(states[2, 0]) and not states[0, 0].equal(states[1, 0])
     assert not states[0, 1].equal(states[2, 1])
-    assert optimizer.steps(rollout).k.unique().tolist() == [5, 6, 7, 8, 9]
+    assert optimizer.experience(rollout).k.unique().tolist() == [5, 6, 7, 8, 9]
     assert float(states[:, 0].std()) > 0.3
 
 

@@ -60,7 +60,7 @@ def gradient(d3po, loss):
 def started(**settings):
     d3po = method(**settings)
     d3po.y = torch.tensor([-1.0, 1.0])
-    return d3po, d3po.paths(d3po.rollout(16))
+    return d3po, d3po.experience(d3po.rollout(16))
 
 
 def test_the_gradient_at_the_prior():

@@ -72,7 +72,7 @@ def reinforce(optimizer, steps):
 @pytest.mark.parametrize("kl_weight", [0.0, 1.0])
 def test_the_surrogates_gradient_at_ratio_1_is_reinforces_and_that_of_the_score_function(kl_weight):
     clipped = moved(ddpo(kl_weight=kl_weight))
-    steps = clipped.steps(clipped.rollout(256))
+    steps = clipped.experience(clipped.rollout(256))
     score = moved(ddpo(kl_weight=kl_weight, clip=None, minibatches=1))
     score.scale = clipped.scale
     expected = gradient(clipped, reinforce(clipped, steps))
@@ -102,7 +102,7 @@ def moments_until(step, end):
 @pytest.mark.parametrize("clip", [0.2, None])
 def test_without_kl_the_first_gradient_is_the_exact_policy_gradient(clip):
     optimizer = ddpo(kl_weight=0.0, clip=clip, minibatches=1)
-    steps = optimizer.steps(optimizer.rollout(20_000))
+    steps = optimizer.experience(optimizer.rollout(20_000))
     ours = -gradient(optimizer, optimizer.loss(steps)) * STEPS * optimizer.scale
     exact = exact_gradient(optimizer)
     assert float(torch.cosine_similarity(ours, exact, 0)) > 0.98

@@ -88,7 +88,7 @@ def test_the_numbers_of_the_readme():
 
 def test_outside_the_band_there_is_no_gradient_in_either_direction():
     optimizer = dpok(kl_weight=0.0)
-    steps = optimizer.steps(optimizer.rollout(16))
+    steps = optimizer.experience(optimizer.rollout(16))
     weights = list(optimizer.policy.trainable().values())
     for shift in (1.0, -1.0):  # log-ratios of the policy to a behaviour that was less or more likely to do this
         away = steps._replace(behaviour=steps.behaviour - shift)
@@ -99,7 +99,7 @@ def test_outside_the_band_there_is_no_gradient_in_either_direction():
 def test_the_value_function_learns_the_expected_reward():
     """Under the prior, E[b·x_0 | x_T] is b·x_T times the product of all slopes, and at the last step about b·x_1."""
     optimizer = dpok(value_updates=1500)
-    optimizer.steps(optimizer.rollout(2048))
+    optimizer.experience(optimizer.rollout(2048))
     x = torch.randn(500, 2, generator=generator(3))
     timesteps = optimizer.transition.timesteps
     whole = float(slopes(optimizer.transition).prod())

@@ -65,7 +65,7 @@ def test_the_surrogates_gradient_at_ratio_1_is_reinforce(group_std):
         step.log_prob(k, step.mean_by(optimizer.policy, k, states[:, k]), states[:, k + 1]) for k in range(5)
     )
     expected = torch.autograd.grad(-(advantage * log_prob).mean() / 5, weights)
-    gradient = torch.autograd.grad(optimizer.loss(optimizer.steps(rollout)), weights)
+    gradient = torch.autograd.grad(optimizer.loss(optimizer.experience(rollout)), weights)
     torch.testing.assert_close(gradient, expected, atol=1e-5, rtol=1e-3)
 
 
@@ -73,7 +73,7 @@ def test_a_share_of_every_trajectorys_steps_is_learnt_from():
     optimizer = grpo(10, group=4, fraction=0.3)
     optimizer.y = torch.tensor([-1.0, 1.0])
     rollout = optimizer.rollout(8)
-    steps = optimizer.steps(rollout)
+    steps = optimizer.experience(rollout)
     assert len(steps.k) == 8 * 3 and len(steps.k.unique()) > 3
     x = rollout.trajectories.states[torch.arange(8).repeat_interleave(3), steps.k]
     assert steps.x.equal(x)

@@ -65,13 +65,13 @@ def shifted(optimizer):
 
 
 def gradient(optimizer, rollout):
-    loss = optimizer.loss(optimizer.steps(rollout)) * optimizer.scale
+    loss = optimizer.loss(optimizer.experience(rollout)) * optimizer.scale
     return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(optimizer.policy.trainable().values()))])
 
 
 def test_the_log_ratio_of_a_drawn_step_is_its_kl_on_average():
     optimizer = shifted(made())
-    steps = optimizer.steps(optimizer.rollout(20_000))
+    steps = optimizer.experience(optimizer.rollout(20_000))
     step = optimizer.transition
     mean = step.mean_by(optimizer.policy, steps.k, steps.x).detach()
     drawn = optimizer.divergence(steps.k, mean, steps.reference, steps.following).reshape(-1, STEPS)

@@ -79,7 +79,7 @@ def test_the_gradient_at_ratio_1_is_the_policy_gradient_of_pairs():
     """-½ (A - A') ∇(log p - log p'), which is -A ∇ log p in expectation, as both are drawn alike from one x_T."""
     optimizer = sdpo(kl_weight=0.0, ratio_weight=3.0)
     rollout = optimizer.rollout(8)
-    steps = optimizer.steps(rollout)
+    steps = optimizer.experience(rollout)
     weights = list(optimizer.policy.trainable().values())
     step, difference = optimizer.transition, steps.advantage[:12] - steps.advantage[12:]
     log_prob = step.log_prob(steps.k, step.mean_by(optimizer.policy, steps.k, steps.x), steps.following)
@@ -91,7 +91,7 @@ def test_the_gradient_at_ratio_1_is_the_policy_gradient_of_pairs():
 def test_the_loss_is_the_larger_of_two_squared_errors():
     """A pair whose log-ratios went 1 apart where .2 was asked for, and one that stayed where it was."""
     optimizer = sdpo(kl_weight=0.0, clip=0.5)
-    steps = optimizer.steps(optimizer.rollout(2))
+    steps = optimizer.experience(optimizer.rollout(2))
     steps = steps._replace(advantage=torch.tensor([0.2, 0.0, 1.0, 0.0, 0.0, 0.0]))
     optimizer.log_ratio = lambda steps: (torch.tensor([0.5, 0.0, 0.0, -0.5, 0.0, 0.0]), torch.zeros(6))
     clipped = (torch.tensor(1.5).log() + 0.5 - 0.2) ** 2

@@ -23,11 +23,11 @@ RECIPES = {
     "rare_rollouts": ["optimizer.rollout_every=30"],
     "steps_20": ["optimizer.steps=20"],
     "steps_10": ["optimizer.steps=10"],
-    "fewer_updates": ["optimizer.updates=150", "optimizer.training.learning_rate=0.002"],
+    "fewer_updates": ["optimizer.updates=150", "optimizer.training.learning_rate=0.0012"],
     "steps_20_fewer_updates": [
         "optimizer.steps=20",
         "optimizer.updates=150",
-        "optimizer.training.learning_rate=0.002",
+        "optimizer.training.learning_rate=0.0012",
     ],
 }
 COLUMNS = ["reward_mean", "validity", "frechet", "pairwise"]

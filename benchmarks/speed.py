@@ -252,9 +252,10 @@ class Turn(NamedTuple):
 def turns(tuner: FineTuner, needs: Needs, size: int, count: int, clock: Clock) -> Iterator[Turn]:
     """Turns without end, with rollouts of `size` trajectories and `count` updates in each."""
     sizes: list[int] = []
-    tuner.policy.network.register_forward_pre_hook(
-        lambda _, inputs: sizes.append(len(inputs[0])) if torch.is_grad_enabled() else None
-    )
+    for network in (tuner.policy.network, tuner.policy.merged()):
+        network.register_forward_pre_hook(
+            lambda _, inputs: sizes.append(len(inputs[0])) if torch.is_grad_enabled() else None
+        )
     steps, rolled = updates(tuner, clock), Bare(tuner, size)
     while True:
         rollout = clock.time(tuner.sample, size)

@@ -3,8 +3,8 @@
     python benchmarks/time_to_target.py [seed ...]
 
 `published` draws half a batch of fresh trajectories of 50 steps before every update, as the authors' code does; the
-others are cheaper, the default by half as many updates at twice the learning rate. Runs are made one by one by `bbo-bench
-run`, which resumes them, in results/time_to_target/runs; the outcome goes to results/time_to_target/time_to_target.csv.
+others are cheaper, the default by half as many updates at twice the learning rate. Runs are made one by one by
+`bbo-bench run`, which resumes them, in results/time_to_target/runs; the outcome goes to time_to_target.csv beside them.
 Seconds are those of ask and tell: run it on an idle machine.
 """
 

@@ -56,13 +56,13 @@ class Policy(nn.Module):
     @torch.no_grad()
     def merged(self) -> nn.Module:
         """The same function with LoRA merged into the weights, at the prior's cost; for rollouts without gradient."""
-        for name, weight in self._weights().items():
+        for name, weight in self._merged_weights().items():
             self._plain[0].get_parameter(name).copy_(weight)
         return self._plain[0]
 
     def composed(self) -> Denoiser:
         """The same function, its gradient too, with LoRA merged once for many passes before one backward pass."""
-        weights = self._weights()
+        weights = self._merged_weights()
         return lambda x, timestep: functional_call(self._plain[0], weights, (x, timestep))
 
     def weights(self) -> State:
@@ -73,7 +73,7 @@ class Policy(nn.Module):
         """Take up weights that `weights` gave."""
         self.network.load_state_dict(state, strict=False)
 
-    def _weights(self) -> dict[str, Tensor]:
+    def _merged_weights(self) -> dict[str, Tensor]:
         adapted: dict[str, Any] = {n: m for n, m in self.network.named_modules() if isinstance(m, LoraLayer)}
         return {
             f"{name}.weight": layer.get_base_layer().weight + layer.get_delta_weight(ADAPTER)

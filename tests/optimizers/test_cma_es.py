@@ -16,7 +16,7 @@ def test_starts_from_mean_and_covariance_of_round_0(problem, play, build):
 
 
 def test_mean_after_round_0_is_the_weighted_mean_of_the_best_tenth(problem, play, build):
-    optimizer = build("cma_es", problem)
+    optimizer = build("cma_es", problem, parents=0.1)
     first = play(optimizer, rounds=1).rounds[0]
     weights = np.log(3.5) - np.log(np.arange(1, 4))  # 3 parents of 32 designs
     best = first[optimizer.y.argsort(descending=True)[:3]].double()

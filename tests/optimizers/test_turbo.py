@@ -4,6 +4,7 @@ import pytest
 import torch
 
 QUICK = {"fit_steps": 20, "chunk": 64}
+RULE = QUICK | {"length": 0.4, "successes": 3}
 
 
 def told(optimizer, tops):
@@ -19,11 +20,11 @@ def told(optimizer, tops):
     [([0], 0.4), ([0, 1], 0.4), ([0, 1, 2, 3], 0.8), ([0, 1, 2, 2], 0.2), ([0, 0], 0.2), ([0, 0, 1, 1], 0.1)],
 )
 def test_trust_region_doubles_and_halves(problem, build, tops, length):
-    assert told(build("turbo", problem, **QUICK), tops).length == length
+    assert told(build("turbo", problem, **RULE), tops).length == length
 
 
 def test_starts_again_from_the_prior_when_the_region_has_collapsed(problem, build):
-    optimizer = told(build("turbo", problem, length_min=0.15, **QUICK), [0, 0, 0])
+    optimizer = told(build("turbo", problem, length_min=0.15, **RULE), [0, 0, 0])
     assert optimizer.first == 3 and optimizer.length == 0.4
     optimizer.rng.manual_seed(1)
     assert torch.equal(optimizer.ask(7), problem.prior.sample(7, torch.Generator().manual_seed(1)))

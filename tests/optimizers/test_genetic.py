@@ -14,7 +14,7 @@ def test_children_lie_in_the_blended_box_of_their_parents(problem, play, build):
 
 
 def test_blend_one_half_keeps_the_spread(problem, play, build):
-    optimizer = build("genetic", problem, mutation_rate=0.0)
+    optimizer = build("genetic", problem, mutation_rate=0.0, blend=0.5)
     play(optimizer, rounds=1)
     ratio = optimizer.ask(20_000).var(0) / optimizer.recommend(10).var(0, correction=0)
     # E[s² + (1 - s)²] = 7/6 for s uniform in [-.5, 1.5]; two parents coincide in a tenth of the pairs

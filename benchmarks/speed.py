@@ -6,18 +6,19 @@ For the denoiser of `airfoil` and for a UNet on 28 x 28 images with random weigh
 
 - `rollouts/s`: trajectories of the policy per second, and the time of one over that of its T bare passes;
 - `updates/s`: gradient steps per second, rollouts between them left out, and the time over that of what `NEEDS` says;
-- `peak_mb`: on CUDA what torch has allocated at most; on the CPU the largest resident size of a process that makes one
+- `peak_mb`: on CUDA what torch has allocated at most; on the CPU the peak resident size of a process that makes one
   rollout and some updates, imports included.
 
 Method and bare passes take turns, and ratios are medians over these turns, so that another load on the machine hits
 both alike. Settings are the method's defaults, but for `--size` and `--steps`, which bound counts of samples and the
 chain's length where a UNet would take minutes. `--memory-by-steps` adds SQDF's memory for chains of 10, 50 and 100.
+`--compile` prints, instead, what `torch.compile` makes of a forward and backward pass of the two networks.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
+import math
 import subprocess
 import sys
 import time
@@ -38,6 +39,7 @@ from bbo_bench.diffusion.finetune import FineTuner
 from bbo_bench.diffusion.prior import DiffusionPrior, Standardize
 from bbo_bench.domains import Box
 from bbo_bench.plugins import choices
+from bbo_bench.provenance import peak_memory
 from bbo_bench.seeding import generator, seeded
 from bbo_bench.testing.probe import made
 
@@ -56,6 +58,8 @@ class Needs(NamedTuple):
     """Forward, through a frozen network."""
     through: float = 0.0
     """Forward and backward through a frozen network, to its input."""
+    short: tuple[int, int] = (0, 1)
+    """Forward, through a frozen network: how many passes, over how many times as many states."""
     in_step: bool = False
     """Whether all states of a pass are at one timestep, as in a rollout."""
 
@@ -69,9 +73,8 @@ def chain(tuner: Any) -> Needs:
 
 
 def short_rollouts(tuner: Any) -> Needs:
-    """Of `variants` rollouts of `length` steps per latent, of whose states the best one's are learnt from."""
-    passes = tuner.variants * tuner.length
-    return Needs(frozen=(1 + passes * (1 + bool(tuner.kl_weight))) / tuner.length)
+    """Of `variants` rollouts of `length` steps from every state, and of the outputs there, the prior's too."""
+    return Needs(frozen=1 + bool(tuner.kl_weight), short=(tuner.length, tuner.variants))
 
 
 NEEDS: dict[str, Needs | Callable[[Any], Needs]] = {
@@ -208,6 +211,10 @@ class Bare:
         with torch.no_grad():
             for x, t in self.batches(needs.frozen, needs.in_step):
                 self.frozen(x, t)
+            passes, times = needs.short
+            x, t = self.x.repeat_interleave(times, 0), self.transition.timesteps[self.k.repeat_interleave(times)]
+            for _ in range(passes):
+                self.frozen(x, t)
 
     def batches(self, passes: float, in_step: bool) -> Iterator[tuple[Tensor, Tensor]]:
         """States and timesteps of so many passes; a part of a pass is one over a part of the batch."""
@@ -280,7 +287,7 @@ def measure(name: str, network: str, args: argparse.Namespace, device: torch.dev
         "rollouts/s": args.size / times["rollout"].median(),
         "rollout_ratio": (times["rollout"] / times["bare_rollout"]).median(),
         "batch": times["batch"].median(),
-        "passes": "+".join(f"{count:.3g}" for count in needs[:3]),
+        "passes": "+".join(f"{count:.3g}" for count in (needs[0], needs[1] + math.prod(needs.short), needs[2])),
         "updates/s": 1 / times["update"].median(),
         "update_ratio": (times["update"] / times["bare_update"]).median(),
         "peak_mb": None if args.no_memory else peak(name, network, args.size, args.steps, device.type),
@@ -301,18 +308,53 @@ def print_peak(name: str, network: str, size: int, steps: int, device: torch.dev
         tuner = fine_tuner(name, where, size, device)
         tuner.trajectories(tuner.prior.noise(size, tuner.rng))
         list(islice(updates(tuner, time.perf_counter), 3))
-    cuda = device.type == "cuda"
-    print(
-        torch.cuda.max_memory_allocated(device) / 1e6
-        if cuda
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    )
+    print(peak_memory(device))
+
+
+def compiled(network: str, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """Seconds that `torch.compile` takes, and of a pass forward and backward over its time without."""
+    where, clock = problem(network, args.steps, device), Clock(device)
+    x = where.prior.noise(args.size, generator(0, "speed", device=device))
+    t = where.prior.transition.timesteps[:1].expand(args.size)
+    plain = where.prior.denoiser.requires_grad_(True)
+    fast = torch.compile(plain)
+
+    def one_pass(net: Callable[[Tensor, Tensor], Tensor]) -> None:
+        torch.autograd.backward(net(x, t).square().mean())
+
+    first = clock.time(one_pass, fast)
+    turns = [(clock.time(one_pass, fast, repeats=20), clock.time(one_pass, plain, repeats=20)) for _ in range(11)][1:]
+    times = pd.DataFrame(turns, columns=["compiled", "plain"])
+    return {
+        "network": network,
+        "batch": args.size,
+        "compilation_s": first,
+        "plain_ms": 1e3 * times["plain"].median(),
+        "compiled_ms": 1e3 * times["compiled"].median(),
+        "ratio": (times["compiled"] / times["plain"]).median(),
+    }
 
 
 def methods() -> list[str]:
     """The fine-tuners among the optimizers, without their variants."""
     plain = [each for each in choices("optimizer").values() if each.name == each.file.parent.name]
     return [each.name for each in plain if issubclass(get_class(each.settings["_target_"]), FineTuner)]
+
+
+def tables(args: argparse.Namespace, device: torch.device) -> Iterator[dict[str, Any]]:
+    """The rows, as they are measured."""
+    for network in args.networks:
+        if args.compile:
+            yield compiled(network, args, device)
+            continue
+        for name in args.methods or methods():
+            yield measure(name, network, args, device)
+
+
+def text(rows: list[dict[str, Any]]) -> str:
+    """A table to print."""
+    table: str = pd.DataFrame(rows).to_string(index=False, float_format="{:.3g}".format)
+    return table
 
 
 def arguments() -> argparse.Namespace:
@@ -329,6 +371,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--csv", help="where to write the table")
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--memory-by-steps", action="store_true")
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -341,15 +384,13 @@ def main() -> None:
         if args.peak:
             print_peak(args.peak, args.networks[0], args.size, args.steps, device)
             return
-        rows = []
-        for network in args.networks:
-            for name in args.methods or methods():
-                print(f"{name} on {network}", file=sys.stderr, flush=True)
-                rows.append(measure(name, network, args, device))
-        table = pd.DataFrame(rows)
-        print(table.to_string(index=False, float_format="{:.3g}".format))
-        if args.csv:
-            table.to_csv(args.csv, index=False)
+        rows: list[dict[str, Any]] = []
+        for row in tables(args, device):
+            rows.append(row)
+            print(text([row]), file=sys.stderr, flush=True)
+            if args.csv:
+                pd.DataFrame(rows).to_csv(args.csv, index=False)
+        print(text(rows))
         if args.memory_by_steps:
             for network in args.networks:
                 sizes = {f"{t} steps": peak("sqdf", network, args.size, t, device.type) for t in (10, 50, 100)}

@@ -5,7 +5,7 @@
 For the denoiser of `airfoil` and for a UNet on 28 x 28 images with random weights, it prints
 
 - `rollouts/s`: trajectories of the policy per second, and the time of one over that of its T bare passes;
-- `updates/s`: gradient steps per second, rollouts between them left out, and the time over that of what `NEEDS` says;
+- `updates/s`: gradient steps per second, rollouts between them left out, and the time over that of the method's passes;
 - `peak_mb`: on CUDA what torch has allocated at most; on the CPU the peak resident size of a process that makes one
   rollout and some updates, imports included.
 
@@ -31,6 +31,7 @@ import pandas as pd
 import torch
 from diffusers import UNet2DModel
 from hydra.utils import get_class, instantiate
+from passes import Bare, Needs, needs_of
 from torch import Tensor, nn
 
 from bbo_bench.core import Problem
@@ -47,60 +48,6 @@ NETWORKS = ("airfoil", "unet")
 COUNTS = ("samples", "batch_size", "rollouts", "capacity")
 """Settings that `--size` bounds."""
 NOTHING = "nothing"
-
-
-class Needs(NamedTuple):
-    """Passes of one update, each over as many states as a pass of the policy with a gradient has."""
-
-    trained: float = 1.0
-    """Forward and backward through the policy."""
-    frozen: float = 0.0
-    """Forward, through a frozen network."""
-    through: float = 0.0
-    """Forward and backward through a frozen network, to its input."""
-    short: tuple[int, int] = (0, 1)
-    """Forward, through a frozen network: how many passes, over how many times as many states."""
-    in_step: bool = False
-    """Whether all states of a pass are at one timestep, as in a rollout."""
-
-
-def chain(tuner: Any) -> Needs:
-    """Of a differentiated rollout: all steps up to the last kept one, with the references of the kept ones."""
-    kept = tuner.kept()
-    steps = (kept * torch.arange(1, kept.shape[1] + 1, device=kept.device)).amax(1).float().mean()
-    trained = float(kept.sum(1).float().mean())
-    return Needs(trained, float(steps) - trained, trained * len(tuner.references()), in_step=True)
-
-
-def short_rollouts(tuner: Any) -> Needs:
-    """Of `variants` rollouts of `length` steps from every state, and of the outputs there, the prior's too."""
-    return Needs(frozen=1 + bool(tuner.kl_weight), short=(tuner.length, tuner.variants))
-
-
-NEEDS: dict[str, Needs | Callable[[Any], Needs]] = {
-    "sqdf": Needs(frozen=1, through=1),  # the prior's mean; x̂_0 of the next state
-    # the prior's means are computed once per rollout
-    "ddpo": Needs(),
-    "dpok": Needs(),
-    "ppo_kl": Needs(),
-    "grpo": Needs(),
-    "b2_diffurl": Needs(),
-    "sdpo": Needs(),
-    "score_as_action": Needs(),
-    "d3po": Needs(),
-    "prdp": Needs(),
-    # the prior's output for freshly noised latents
-    "diffusion_dpo": Needs(frozen=1),
-    "dmpo": Needs(frozen=1),
-    "rwr": Needs(frozen=1),
-    "raft": Needs(frozen=1),
-    "awm": Needs(frozen=2),  # and the average policy's
-    "diffusion_sharpening": short_rollouts,
-    "draft": chain,
-    "refl": chain,
-    "alignprop": chain,
-    "seiko": chain,
-}
 
 
 class UNet(nn.Module):
@@ -180,51 +127,6 @@ def updates(tuner: FineTuner, clock: Callable[[], float]) -> Iterator[float]:
                 del loss
 
 
-class Bare:
-    """The passes that a method needs, and nothing else.
-
-    Args:
-        tuner: Whose policy and frozen network are passed.
-        batch: States per pass.
-    """
-
-    def __init__(self, tuner: FineTuner, batch: int) -> None:
-        self.policy, self.frozen, self.transition = tuner.policy, tuner.reference, tuner.transition
-        self.x = tuner.prior.noise(batch, tuner.rng)
-        self.k = torch.randint(self.transition.steps, (batch,), generator=tuner.rng, device=self.x.device)
-
-    def rollout(self) -> None:
-        """T passes of the policy without gradient, its LoRA weights merged."""
-        net = self.policy.merged()
-        with torch.no_grad():
-            for k in range(self.transition.steps):
-                net(self.x, self.transition.timesteps[k])
-
-    def update(self, needs: Needs) -> None:
-        """The passes of an update."""
-        for x, t in self.batches(needs.trained, needs.in_step):
-            self.policy.zero_grad()
-            torch.autograd.backward(self.policy(x, t).square().mean())
-        for x, t in self.batches(needs.through, needs.in_step):
-            x = x.clone().requires_grad_()
-            torch.autograd.grad(self.frozen(x, t).square().mean(), x)
-        with torch.no_grad():
-            for x, t in self.batches(needs.frozen, needs.in_step):
-                self.frozen(x, t)
-            passes, times = needs.short
-            x, t = self.x.repeat_interleave(times, 0), self.transition.timesteps[self.k.repeat_interleave(times)]
-            for _ in range(passes):
-                self.frozen(x, t)
-
-    def batches(self, passes: float, in_step: bool) -> Iterator[tuple[Tensor, Tensor]]:
-        """States and timesteps of so many passes; a part of a pass is one over a part of the batch."""
-        t = self.transition.timesteps[self.k]
-        while passes > 1e-6:
-            rows = max(round(min(passes, 1.0) * len(t)), 1)
-            yield self.x[:rows], t[0] if in_step else t[:rows]
-            passes -= 1
-
-
 class Clock:
     """Seconds, when all work on the device is done."""
 
@@ -277,8 +179,7 @@ def turns(tuner: FineTuner, needs: Needs, size: int, count: int, clock: Clock) -
 def measure(name: str, network: str, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """A row of the table."""
     tuner = fine_tuner(name, problem(network, args.steps, device), args.size, device)
-    declared = NEEDS[name]
-    needs = declared if isinstance(declared, Needs) else declared(tuner)
+    needs = needs_of(name, tuner)
     measured = turns(tuner, needs, args.size, args.updates, Clock(device))
     times = pd.DataFrame(islice(measured, args.repeats + 1)).iloc[1:]  # the first warms up
     return {
@@ -323,7 +224,7 @@ def compiled(network: str, args: argparse.Namespace, device: torch.device) -> di
         torch.autograd.backward(net(x, t).square().mean())
 
     first = clock.time(one_pass, fast)
-    turns = [(clock.time(one_pass, fast, repeats=20), clock.time(one_pass, plain, repeats=20)) for _ in range(11)][1:]
+    turns = [[clock.time(one_pass, net, repeats=args.updates) for net in (fast, plain)] for _ in range(args.repeats)]
     times = pd.DataFrame(turns, columns=["compiled", "plain"])
     return {
         "network": network,
@@ -367,7 +268,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=50, help="sampling steps T (default: 50)")
     parser.add_argument("--size", type=int, default=128, help="most samples of a batch or rollout (default: 128)")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--updates", type=int, default=5, help="updates per repeat (default: 5)")
+    parser.add_argument("--updates", type=int, default=5, help="updates, or compiled passes, per repeat (default: 5)")
     parser.add_argument("--csv", help="where to write the table")
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--memory-by-steps", action="store_true")

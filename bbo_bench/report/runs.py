@@ -94,7 +94,7 @@ def find_runs(folders: Sequence[Path]) -> Runs:
         reasons = "\n".join(f"  {shown(path)}: {reason}" for path, reason in left_out.items())
         raise ReportError(f"no complete run in {where}; run them again to resume them:\n{reasons}")
     _check_budgets(complete)
-    complete = _labelled(_distinct(complete, left_out))
+    complete = _labelled(_distinct(complete, left_out), folders)
     return Runs(sorted(complete, key=lambda run: (run.task, run.optimizer, run.seed)), left_out)
 
 
@@ -132,8 +132,10 @@ def _read(folder: Path) -> Run:
     return Run(folder, task, optimizer, config["seed"], config, metrics, provenance)
 
 
-def _labelled(runs: list[Run]) -> list[Run]:
+def _labelled(runs: list[Run], folders: Sequence[Path]) -> list[Run]:
     """Optimizers of one name and several settings get the names of each setting's experiments beside theirs.
+
+    The settings that alone are in the first of the folders that have the optimizer keep the plain name.
 
     Raises:
         ReportError: If that does not tell them apart.
@@ -141,8 +143,18 @@ def _labelled(runs: list[Run]) -> list[Run]:
     experiments: dict[tuple[str, str, str], dict[str, None]] = defaultdict(dict)
     for run in runs:
         experiments[run.variant][run.experiment] = None
+    first: dict[tuple[str, str], set[str]] = {}
+    for folder in map(Path.resolve, folders):
+        here: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for task, optimizer, settings in (run.variant for run in runs if run.folder.is_relative_to(folder)):
+            here[task, optimizer].add(settings)
+        first = here | first
     several = Counter(key[:2] for key in experiments)
-    labels = {key: f"{key[1]} ({', '.join(names)})" for key, names in experiments.items() if several[key[:2]] > 1}
+    labels = {
+        key: f"{key[1]} ({', '.join(names)})"
+        for key, names in experiments.items()
+        if several[key[:2]] > 1 and first[key[:2]] != {key[2]}
+    }
     for (task, label), count in Counter((key[0], label) for key, label in labels.items()).items():
         if count > 1:
             raise ReportError(f"{task}: {label} has {count} settings; report them separately, or rename a folder")

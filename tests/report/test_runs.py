@@ -63,6 +63,14 @@ def test_one_name_with_two_settings_is_told_apart_by_the_experiment(make: Make, 
     assert labels == [("ddpo", 0), ("ddpo", 1), ("sqdf (strong)", 0), ("sqdf (weak)", 0)]
 
 
+def test_the_only_settings_of_the_first_folder_keep_the_plain_name(make: Make, results: Path) -> None:
+    for experiment, weight in (("weak", 0.1), ("middle", 0.3), ("strong", 1.0)):
+        make("sqdf", 0, SCORES, settings={"kl_weight": weight}, experiment=experiment)
+    for first in ("weak", "strong"):
+        labels = {run.optimizer for run in find_runs([results / first, results]).complete}
+        assert labels == {"sqdf", *(f"sqdf ({name})" for name in ("weak", "middle", "strong") if name != first)}
+
+
 def test_a_run_that_two_experiments_share_counts_once(make: Make, results: Path) -> None:
     first, second = (make("sqdf", 0, SCORES, experiment=name) for name in ("a", "b"))
     runs = find_runs([results])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -69,8 +70,8 @@ def launch(arguments: Sequence[str]) -> None:
     traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors its way and exits
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")  # joblib's workers, after Ctrl-C
-    sys.argv = ["bbo-bench run", *arguments]
     try:
+        sys.argv = ["bbo-bench run", *_left_to_runs(arguments)]
         hydra.main(config_path="pkg://bbo_bench.conf", config_name="config", version_base="1.3")(job)()
     except (HydraException, OmegaConfBaseException) as error:
         if traceback:
@@ -137,6 +138,22 @@ class Sweep(Callback):
                     "make the swept setting part of name=, for instance name='kl_${optimizer.kl_weight}'"
                 )
             seen.add(plan.folder)
+
+
+def _left_to_runs(arguments: Sequence[str]) -> list[str]:
+    """Hydra's command line, where a sweep's single values of a plugin's settings are sweeps of one value.
+
+    Hydra applies single values before it has composed a run, when there is no plugin yet that could have the setting.
+    """
+    if not {"-m", "--multirun"} & set(arguments):
+        return list(arguments)
+    single = re.compile(rf"((?:{'|'.join(KINDS)})\.[^=]+)=(.*)", re.DOTALL)
+    found = {each: single.fullmatch(each) for each in arguments}
+    parser = OverridesParser.create()
+    return [
+        f"{match[1]}=choice({match[2]})" if match and not parser.parse_override(each).is_sweep_override() else each
+        for each, match in found.items()
+    ]
 
 
 def _line(settings: Any) -> int:

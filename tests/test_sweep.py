@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 SWEEP = ("task=toy", "optimizer=toy_search,prior_sampling", "seed=0,1", "budget.rounds=[4,4]", "budget.evaluation=8")
 SWEEP += ("budget.validation=0", "device=cpu")
@@ -29,6 +30,15 @@ def test_a_launcher_gives_what_serial_runs_give(cli, tmp_path, module, options):
     assert len(serial) == 4 * 4
     assert together == serial
     assert {path.name for path in (tmp_path / "results").iterdir()} == {"apart", "serial"}
+
+
+def test_one_value_of_a_plugin_setting_is_every_runs(cli, tmp_path):
+    chosen = ("task.noise_std=0.2", "optimizer=toy_search,toy_search_wide", "optimizer.step=0.7")
+    assert cli("run", "-m", *SWEEP, *chosen, "name=given").status == 0
+    configs = [yaml.safe_load(file.read_text()) for file in (tmp_path / "results/given").rglob("config.yaml")]
+    assert len(configs) == 4
+    assert {each["optimizer"]["name"] for each in configs} == {"toy_search", "toy_search_wide"}
+    assert {(each["task"]["noise_std"], each["optimizer"]["step"]) for each in configs} == {(0.2, 0.7)}
 
 
 def test_presets_name_plugins_that_exist(cli):

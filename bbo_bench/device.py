@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from threadpoolctl import threadpool_limits
 
-from bbo_bench.plugins import UsageError, suggestion
+from bbo_bench.plugins import UsageError
 
 
 def resolve(name: str) -> torch.device:
@@ -22,11 +22,10 @@ def resolve(name: str) -> torch.device:
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = "cuda" if present["cuda"] else "cpu"
-    if name not in present:
-        raise UsageError(f"device={name} is unknown; {suggestion(name, ['auto', *present])}")
-    if not present[name]:
+    if not present.get(name):
         here = ", ".join(filter(present.get, present))
-        raise UsageError(f"device={name} is not on this machine; use one of auto, {here}")
+        trouble = "not on this machine" if name in present else "unknown"
+        raise UsageError(f"device={name} is {trouble}; use one of auto, {here}")
     return torch.device(name)
 
 

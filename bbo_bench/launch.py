@@ -25,7 +25,7 @@ from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bbo_bench.plan import ConfigError, Plan, reason, shown
+from bbo_bench.plan import ConfigError, Plan, reason, shown, takes
 from bbo_bench.plugins import KINDS, Choice, Kind, choices, suggestion
 
 Known = dict[Kind, dict[str, Choice]]
@@ -226,6 +226,8 @@ def _explained(error: Exception) -> str:
     if not isinstance(cause, OmegaConfBaseException):
         return " ".join(lines)
     if isinstance(parent := cause.parent_node, DictConfig) and cause.key is not None and cause.key not in parent:
+        if takes(str(parent.get("_target_")), str(cause.key)):
+            return f"{cause.full_key} is not in the YAML file, which leaves its default; add it by +{cause.full_key}="
         known = [str(key) for key in parent if key != "hydra"]
         return f"there is no setting {cause.full_key}; {suggestion(str(cause.key), known)}"
     return f"{lines[0]}: {str(cause).splitlines()[0]}"

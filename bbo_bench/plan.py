@@ -127,6 +127,17 @@ def check(choice: Choice, settings: Mapping[str, Any]) -> None:
     for key, value in settings.items():
         if isinstance(choice.settings.get(key), int | float) and isinstance(value, str):
             raise PluginError(f"{label}: {key} must be a number like {choice.settings[key]}, got {value!r}")
+        if isinstance(inner := choice.settings.get(key), Mapping) and isinstance(value, str):
+            example = next((f", like {choice.kind}.{key}.{each}=" for each in inner if each[0] != "_"), "")
+            raise PluginError(f"{label}: {key} must be null, or have settings of its own{example}; got {value!r}")
+
+
+def takes(target: str, key: str) -> bool:
+    """Whether the class that a `_target_` names takes a setting of that name."""
+    try:
+        return key in {p.name for p in _parameters(_imported("it", target))}
+    except PluginError:
+        return False
 
 
 def reason(error: BaseException) -> str:

@@ -225,9 +225,11 @@ class FineTuner(Generative):
 
     def _diverged(self, finite: int) -> DivergedError:
         i = sum(queries < len(self.y) for queries in accumulate(self.problem.budget))
+        kept = f"; its folder keeps the state after round {i - 1}" if i else ""
+        remedy = "a lower learning_rate or a higher kl_weight" if self.kl_weight else "a lower learning_rate"
         return DivergedError(
             f"{type(self).__name__} diverged: round {i}, step {finite + 1} has a loss or gradient that is not finite; "
-            "lower learning_rate or raise kl_weight; the run's folder keeps the state of the round before"
+            f"make a run of another name= with {remedy}{kept}"
         )
 
     @torch.no_grad()

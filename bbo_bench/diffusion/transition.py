@@ -30,10 +30,13 @@ class Transition:
         min_std: Floor of the steps' standard deviation in latent units, so that the last step has a density.
 
     Raises:
-        ValueError: If the scheduler clips its samples.
+        ValueError: If the scheduler clips its samples, or has fewer timesteps.
     """
 
     def __init__(self, scheduler: Scheduler, steps: int = 50, eta: float = 1.0, min_std: float = 0.01) -> None:
+        known = scheduler.config["num_train_timesteps"]
+        if not 1 <= steps <= known:
+            raise ValueError(f"expected 1 to {known} sampling steps, as many as the prior's timesteps, got {steps=}")
         table = coefficients(copy.deepcopy(scheduler), steps, eta)
         self.steps = steps
         self.timesteps = table.timesteps

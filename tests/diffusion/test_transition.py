@@ -97,3 +97,9 @@ def test_walk_draws_from_the_chain_of_a_gaussian():
 def test_a_clipped_scheduler_is_refused():
     with pytest.raises(ValueError, match="clip_sample=False"):
         Transition(scheduler(clip_sample=True))
+
+
+@pytest.mark.parametrize("steps", [0, 1001])
+def test_more_steps_than_timesteps_are_refused(steps):
+    with pytest.raises(ValueError, match=f"expected 1 to 1000 sampling steps, .*got {steps=}"):
+        Transition(DDIMScheduler(clip_sample=False), steps)

@@ -143,8 +143,9 @@ def test_the_added_optimizer_conforms(added):
     assert done.returncode == 0, done.stdout
 
 
-def test_the_added_optimizer_runs_on_the_added_task(added, planned):
-    [plan] = planned("bbo-bench run task=airfoil_cruise optimizer=cross_entropy")
+@pytest.mark.parametrize("elite", [10, 1])
+def test_the_added_optimizer_runs_on_the_added_task(added, planned, elite):
+    [plan] = planned(f"bbo-bench run task=airfoil_cruise optimizer=cross_entropy optimizer.elite={elite}")
     play(plan)
     assert (plan.folder / "metrics.csv").read_text().count("\n") == 1 + len(TINY["rounds"])
 

@@ -20,7 +20,7 @@ class DAS(Steered):
     Every design is drawn, by weight, from K particles of its own. With λ rising from 0 to 1 over the steps, particles
     move by twisted proposals q = N(μ + σ_t² λ_{t-1} ∇v(x_t)/α, σ_t² I), and are weighted by p(x_{t-1} | x_t)
     exp(λ_{t-1} v(x_{t-1})/α) / (q(x_{t-1} | x_t) exp(λ_t v(x_t)/α)), where v(x_t) = r(x̂_0(x_t)). They are resampled
-    where their effective number is below half.
+    where their effective number is below K/2, which that of two particles never is: they are weighted only.
 
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.

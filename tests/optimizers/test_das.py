@@ -58,6 +58,18 @@ def test_few_particles_fall_short_and_designs_are_drawn_by_weight():
     check(optimizer.sample(8000), 0.82 * tilt, natural(optimizer))
 
 
+def test_the_default_settings_fall_short_as_the_readme_says():
+    optimizer = das(where=problem(50), kl_weight=0.19, particles=2, tempering=0.017)
+    variance = moments(optimizer.transition, torch.zeros(50))[1]
+    check(optimizer.sample(8000), 0.87 * variance * Linear().b / 0.19, 0.96 * variance, shift=0.03)
+
+
+def test_two_particles_are_never_resampled():
+    weight = torch.tensor([[0.0, 0.0], [0.0, -1.0], [0.0, -50.0]])
+    log_weight, rows = resampled(weight, generator(0))
+    assert torch.equal(log_weight, weight) and torch.equal(rows, torch.arange(6))
+
+
 def test_tempering_ends_with_the_whole_reward():
     inverse = das(tempering=0.001).inverse_temperature * ALPHA
     assert inverse[0] == 0 and inverse[-1] == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from bbo_bench import __version__
-from bbo_bench.plugins import KINDS, Choice, Kind, PluginError, UsageError, choices, find, suggestion
+from bbo_bench.plugins import KINDS, Choice, Kind, PluginError, UsageError, choices, find, unknown
 
 RUN_HELP = """\
 usage: bbo-bench run [-m] [+experiment=PRESET] [name=FOLDER] task=TASK optimizer=OPTIMIZER [SETTING=VALUE ...]
@@ -151,7 +151,7 @@ def _named(text: str) -> Choice:
         return find(kinds[0], name)
     if not found:
         names = [each for kind in kinds for each in choices(kind)]
-        raise PluginError(f"there is no task or optimizer named {name!r}; {suggestion(name, names)}")
+        raise PluginError(unknown("task or optimizer", name, names))
     return found[0]
 
 

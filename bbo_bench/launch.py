@@ -26,7 +26,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bbo_bench.plan import ConfigError, Plan, reason, shown, takes
-from bbo_bench.plugins import KINDS, Choice, Kind, choices, suggestion
+from bbo_bench.plugins import KINDS, Choice, Kind, choices, suggestion, unknown
 
 Known = dict[Kind, dict[str, Choice]]
 
@@ -221,6 +221,8 @@ def _explained(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")
+        if group in KINDS:
+            return unknown(group, name, error.options)
         return f"there is no {group} named {name!r}; {suggestion(name, error.options)}"
     cause = error.__cause__
     if not isinstance(cause, OmegaConfBaseException):

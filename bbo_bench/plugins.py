@@ -85,8 +85,14 @@ def find(kind: Kind, name: str) -> Choice:
     """
     known = choices(kind)
     if name not in known:
-        raise PluginError(f"there is no {kind} named {name!r}; {suggestion(name, known)}")
+        raise PluginError(unknown(kind, name, known))
     return known[name]
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """The message that no plugin has this name, with where one's own are looked for if that is nowhere."""
+    unset = "" if os.environ.get(VARIABLE) else f" (${VARIABLE}, the folders with plugins of your own, is not set)"
+    return f"there is no {kind} named {name!r}{unset}; {suggestion(name, known)}"
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -19,13 +19,13 @@ class Matching(FineTuner):
     The loss is E[|v_θ(x_t) - v|² + λ |v_θ(x_t) - v_p(x_t)|²] over the latents of the choice, noised to x_t; v is the
     output that leads back to them, v_p the prior's. Where a choice raises the mean of a set's rewards by g, and their
     variance is s², λ = α g / s²: the two terms balance where the policy's rewards exceed the prior's by s²/α, as those
-    of the prior tilted by exp(r/α) do. With α = 0 the iteration goes on to the highest rewards.
+    of the prior tilted by exp(r/α) do, if `prior_share` is 0. With α = 0 the iteration goes on to the highest rewards.
 
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
         rng: Generator on the prior's device.
         iterations: Sets of samples per round; with oracle rewards every set is all queried designs.
-        samples: Fresh samples of the policy per set.
+        samples: Fresh samples of the policy per set, and of the prior for `prior_share`.
         updates: Gradient steps per set.
         batch_size: Latents per gradient step.
         prior_share: Share of a batch that are samples of the prior, as they come.

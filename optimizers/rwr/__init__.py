@@ -14,7 +14,7 @@ class RWR(Matching):
     """Regresses on samples with weights exp(r/τ), self-normalized (Peters and Schaal 2007; Lee et al. 2023).
 
     A set of samples of π makes the policy π exp(r/τ): one set of the prior, the prior tilted by exp(r/τ). For normal
-    rewards λ = α/τ, and many sets come to rest at the prior tilted by exp(r/α).
+    rewards λ = α/τ, and many sets come to rest at the prior tilted by exp(r/α), if `prior_share` is 0.
 
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.

@@ -65,6 +65,22 @@ def test_many_sets_come_to_rest_near_the_tilted_prior():
     assert float(along.var()) == pytest.approx(variance, rel=0.1)
 
 
+def test_the_rest_that_the_readme_gives():
+    step = problem(50).prior.transition
+    natural = natural_variance(step)
+    rest = [resting(step, lambda m, v, ratio=ratio: (m + v / ratio, v, 1 / ratio), 100) for ratio in (1, 1.875, 2, 4)]
+    assert [mean / natural for mean, _ in rest] == pytest.approx([0.99, 0.95, 0.94, 0.84], abs=0.006)
+    assert [variance for _, variance in rest] == pytest.approx([0.83, 0.76, 0.75, 0.59], abs=0.006)
+
+
+def test_a_weak_tilt_is_weaker_by_the_priors_share():
+    changes = {"kl_weight": 2.0, "prior_share": 0.2, "samples": 2048, "updates": 60, "training": SLOW}
+    optimizer = rwr(iterations=15, **changes)
+    along = tuned(optimizer) @ B / B.norm()
+    alone = natural_variance(optimizer.transition) * float(B.norm()) / 2
+    assert 0.6 < float(along.mean()) / alone < 0.8  # (1 - u) α / (α + u τ) is .73
+
+
 def test_the_prior_weighs_alpha_over_tau_for_normal_rewards():
     optimizer = rwr(kl_weight=0.3, temperature=2.0)
     _, reward = optimizer.scored(50_000)

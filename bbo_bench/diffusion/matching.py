@@ -92,6 +92,7 @@ class Matching(FineTuner):
     @torch.no_grad()
     def naturals(self) -> Tensor:
         """`samples x latent_shape` latents of the prior; none if there is no use for them."""
-        z = self.prior.noise(self.samples if self.natural else 0, self.rng)
-        *_, z = self.transition.walk(self.reference, z, self.rng)
+        if not self.natural:
+            return self.prior.noise(0, self.rng)  # not every network takes a batch of none
+        *_, z = self.transition.walk(self.reference, self.prior.noise(self.samples, self.rng), self.rng)
         return z

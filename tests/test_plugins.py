@@ -145,7 +145,7 @@ def test_unknown_names_get_the_closest_ones(toys):
         find("task", "zzzzz")
 
 
-@pytest.mark.parametrize("line", ["check optimizer=unheard", "check mine", "run task=airfoil optimizer=mine"])
+@pytest.mark.parametrize("line", ["check optimizer=unheard", "check unheard", "run task=airfoil optimizer=unheard"])
 def test_an_unknown_name_says_where_plugins_of_ones_own_are_looked_for(cli, monkeypatch, line):
     assert "BBO_BENCH_PLUGINS" not in cli(*line.split()).err
     monkeypatch.delenv("BBO_BENCH_PLUGINS")

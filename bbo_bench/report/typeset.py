@@ -88,7 +88,7 @@ def _groups(cells: Cells, families: Families) -> dict[str, Cells]:
 def _weights(cells: Cells, families: Families) -> dict[str, Cells]:
     """By the base's name, the optimizers that differ in their KL weight."""
     return {
-        base: _chosen(cells, {name: f"{name.partition(' (')[0]} ({weight:g})" for name, weight in family.items()})
+        base: _chosen(cells, {name: f"{name} ({weight:g})" for name, weight in family.items()})
         for base, family in families.items()
         if any(name != base and name in cells for name in family)
     }

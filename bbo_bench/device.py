@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from threadpoolctl import threadpool_limits
 
-from bbo_bench.plugins import UsageError
+from bbo_bench.plugins import UsageError, suggestion
 
 
 def resolve(name: str) -> torch.device:
@@ -24,8 +24,9 @@ def resolve(name: str) -> torch.device:
         name = "cuda" if present["cuda"] else "cpu"
     if not present.get(name):
         here = ", ".join(filter(present.get, present))
-        trouble = "not on this machine" if name in present else "unknown"
-        raise UsageError(f"device={name} is {trouble}; use one of auto, {here}")
+        if name in present:
+            raise UsageError(f"device={name} is not on this machine; use one of auto, {here}")
+        raise UsageError(f"device={name} is unknown; use one of auto, {here}; {suggestion(name, ['auto', *present])}")
     return torch.device(name)
 
 

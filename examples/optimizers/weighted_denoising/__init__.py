@@ -21,8 +21,6 @@ class WeightedDenoising(FineTuner):
         k = torch.randint(self.transition.steps, (len(z),), generator=self.rng, device=z.device)
         x, t = self.transition.noise(k, z, self.prior.noise(len(z), self.rng)), self.transition.timesteps[k]
         output = self.policy(x, t)
-        with torch.no_grad():
-            prior = self.reference(x, t)
         error = (output - self.transition.target(k, x, z)).flatten(1).square().sum(1)
-        drift = (output - prior).flatten(1).square().sum(1)
+        drift = (output - self.reference(x, t)).flatten(1).square().sum(1)
         return (weight * (error + self.kl_weight / self.temperature * drift)).mean()

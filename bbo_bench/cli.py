@@ -131,10 +131,10 @@ def make_prior(parsed: argparse.Namespace) -> int:
     device = resolve(parsed.device).type
     folder = parsed.out or task.folder
     if parsed.action == "train":
-        train_prior(task, folder, device)
+        train_prior(task, choice.name, folder, device)
     elif not (folder / WEIGHTS).exists():
         raise PluginError(f"{folder} has no {WEIGHTS} to distil; make it with bbo-bench prior train {parsed.task}")
-    print(_indented(distill_prior(task, folder, device)["made"]), end="")
+    print(_indented(distill_prior(task, choice.name, folder, device)["made"]), end="")
     return 0
 
 

@@ -92,6 +92,10 @@ class Task(ABC):
     infeasible_score: float
     """What an infeasible design (true score −inf) counts as in means and in what optimizers are told."""
 
+    def best_design(self) -> Tensor | None:
+        """A design of shape `shape` whose true score is `best_known`, where it is kept or can be constructed."""
+        return None
+
     @abstractmethod
     def prior(self) -> Prior:
         """The pretrained generator of this task's natural designs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 import torch
@@ -26,11 +27,9 @@ class Box(Domain):
 
     def check(self, x: Tensor) -> Tensor:
         """See `Domain.check`."""
-        sizes = " x ".join(map(str, ("n", *self.shape)))
         if not isinstance(x, Tensor) or not x.is_floating_point():
             raise ValueError(f"designs must be a floating-point tensor, got {getattr(x, 'dtype', type(x).__name__)}")
-        if x.shape[1:] != self.shape or x.ndim != len(self.shape) + 1:
-            raise ValueError(f"designs must be `{sizes}`, got {tuple(x.shape)}")
+        _check_shape(x, self.shape)
         if not (finite := x.isfinite()).all():
             raise ValueError(f"designs must be finite, got {int((~finite).sum())} entries that are NaN or infinite")
         outside = (x < self.lower) | (x > self.upper)
@@ -63,3 +62,73 @@ class Box(Domain):
     def to(self, device: torch.device) -> Self:
         """See `Domain.to`."""
         return type(self)(self.lower.to(device), self.upper.to(device))
+
+
+class Sequences(Domain):
+    """Sequences of tokens, all of one length; a design holds the tokens' numbers as 64-bit integers.
+
+    Args:
+        length: Tokens in a sequence.
+        alphabet: The tokens.
+    """
+
+    def __init__(self, length: int, alphabet: Sequence[str]) -> None:
+        if length < 1 or len(alphabet) < 2 or len(set(alphabet)) < len(alphabet):
+            raise ValueError(
+                f"expected a length of at least 1 and at least two distinct tokens, got {length}, {alphabet}"
+            )
+        self.length, self.alphabet = length, tuple(alphabet)
+        self.shape = torch.Size([length])
+
+    @property
+    def size(self) -> int:
+        """Number of tokens in the alphabet."""
+        return len(self.alphabet)
+
+    def check(self, x: Tensor) -> Tensor:
+        """See `Domain.check`."""
+        if not isinstance(x, Tensor) or x.dtype != torch.long:
+            raise ValueError(
+                f"sequences must be a tensor of 64-bit integers, got {getattr(x, 'dtype', type(x).__name__)}"
+            )
+        _check_shape(x, self.shape)
+        unknown = (x < 0) | (x >= self.size)
+        if unknown.any():
+            row, position = unknown.nonzero()[0].tolist()
+            raise ValueError(
+                f"tokens must be numbers from 0 to {self.size - 1}, "
+                f"but sequence {row} has {int(x[row, position])} at position {position}"
+            )
+        return x
+
+    def sample(self, n: int, rng: Generator) -> Tensor:
+        """See `Domain.sample`."""
+        return torch.randint(self.size, (n, self.length), generator=rng, device=rng.device)
+
+    def text(self, x: Tensor) -> list[str]:
+        """`n` strings: the tokens of `n x length` designs, one after the other."""
+        return ["".join(self.alphabet[i] for i in row) for row in x.tolist()]
+
+    def parse(self, text: Sequence[str]) -> Tensor:
+        """`n x length` designs of `n` strings, whose tokens are single characters.
+
+        Raises:
+            ValueError: If a string has another length, or an unknown character.
+        """
+        number = {token: i for i, token in enumerate(self.alphabet)}
+        for string in text:
+            if len(string) != self.length:
+                raise ValueError(f"sequences must have {self.length} tokens, got {len(string)}: {string!r}")
+            if unknown := sorted(set(string) - number.keys()):
+                raise ValueError(f"tokens must be of {''.join(self.alphabet)}, got {unknown[0]!r} in {string!r}")
+        return torch.tensor([[number[token] for token in string] for string in text]).reshape(-1, self.length)
+
+    def to(self, device: torch.device) -> Self:
+        """See `Domain.to`; there is nothing to move."""
+        return self
+
+
+def _check_shape(x: Tensor, shape: torch.Size) -> None:
+    """Raise `ValueError` unless `x` holds designs of that shape."""
+    if x.shape[1:] != shape or x.ndim != len(shape) + 1:
+        raise ValueError(f"designs must be `{' x '.join(map(str, ('n', *shape)))}`, got {tuple(x.shape)}")

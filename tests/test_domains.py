@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bbo_bench.domains import Box
+from bbo_bench.domains import Box, Sequences
 from bbo_bench.seeding import generator
 
 BOX = Box(torch.tensor([-1.0, 0.0, 10.0]), torch.tensor([1.0, 0.5, 30.0]))
@@ -56,3 +56,48 @@ def test_bounds_must_make_a_box():
     for lower, upper in [(torch.zeros(2), torch.ones(3)), (torch.zeros(2), torch.tensor([1.0, 0.0]))]:
         with pytest.raises(ValueError, match="every lower bound must be below"):
             Box(lower, upper)
+
+
+DNA = Sequences(4, "ACGT")
+
+
+def test_sequences_are_drawn_uniformly():
+    x = DNA.sample(100_000, generator(0, "domains"))
+    assert DNA.check(x) is x
+    shares = torch.nn.functional.one_hot(x, DNA.size).double().mean(0)
+    torch.testing.assert_close(shares, torch.full((4, 4), 0.25, dtype=torch.double), atol=5e-3, rtol=0)
+    assert torch.equal(DNA.sample(5, generator(1)), DNA.sample(5, generator(1)))
+
+
+def test_sequences_are_read_and_written():
+    text = ["ACGT", "TTTT"]
+    assert DNA.parse(text).tolist() == [[0, 1, 2, 3], [3, 3, 3, 3]]
+    assert DNA.text(DNA.parse(text)) == text
+    assert Sequences(2, ["[C]", "[=O]"]).text(torch.tensor([[0, 1]])) == ["[C][=O]"]
+    assert DNA.parse([]).shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.zeros(3, 4), "must be a tensor of 64-bit integers, got torch.float32"),
+        (torch.zeros(3, 5, dtype=torch.long), r"designs must be `n x 4`, got \(3, 5\)"),
+        (torch.tensor([[0, 1, 2, 3], [0, 1, 4, 3]]), "from 0 to 3, but sequence 1 has 4 at position 2"),
+        (torch.tensor([[-1, 1, 2, 3]]), "sequence 0 has -1 at position 0"),
+    ],
+)
+def test_malformed_sequences_are_named(x, message):
+    with pytest.raises(ValueError, match=message):
+        DNA.check(x)
+
+
+@pytest.mark.parametrize(("text", "message"), [("ACG", "must have 4 tokens, got 3"), ("ACGU", "ACGT, got .U.")])
+def test_malformed_strings_are_named(text, message):
+    with pytest.raises(ValueError, match=message):
+        DNA.parse([text])
+
+
+@pytest.mark.parametrize("arguments", [(0, "AB"), (3, "A"), (3, "AA")])
+def test_sequences_need_a_length_and_tokens(arguments):
+    with pytest.raises(ValueError, match="two distinct tokens"):
+        Sequences(*arguments)

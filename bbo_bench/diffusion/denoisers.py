@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
@@ -50,3 +53,120 @@ class _Block(nn.Module):
     def forward(self, h: Tensor, time: Tensor) -> Tensor:
         hidden = nn.functional.silu(self.hidden(self.norm(h)) + self.time(time))
         return h + torch.as_tensor(self.out(hidden))
+
+
+class _Sequential(nn.Module):
+    """What networks of sequences share: tokens and their positions embedded, residual blocks, an output from zero."""
+
+    def __init__(self, length: int, tokens: int, width: int, blocks: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.embed_time = nn.Sequential(Timesteps(64, True, 0), TimestepEmbedding(64, width))
+        self.embed = nn.Linear(tokens, width)
+        self.position = nn.Parameter(torch.zeros(length, width))
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, tokens)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
+        """Predictions for `n x length x tokens` noisy latents at `n` timesteps (or one for all), of their shape."""
+        time = self.embed_time(timestep.reshape(-1))[:, None]
+        h = self.embed(x) + self.position
+        for block in self.blocks:
+            h = block(h, time)
+        output: Tensor = self.out(self.norm(h))
+        return output
+
+
+class Transformer(_Sequential):
+    """Bidirectional transformer for latents that are sequences.
+
+    Args:
+        length: Tokens in a sequence.
+        tokens: Size of the alphabet.
+        width: Size of the hidden layers.
+        depth: Number of blocks.
+        heads: Number of attention heads.
+    """
+
+    def __init__(self, length: int, tokens: int, width: int = 128, depth: int = 4, heads: int = 4) -> None:
+        super().__init__(length, tokens, width, (_Attention(width, heads) for _ in range(depth)))
+
+
+class Convolution(_Sequential):
+    """Residual convolutions for latents that are sequences, dilated by 1, 2, 4, 8, 1, ...
+
+    Args:
+        length: Tokens in a sequence.
+        tokens: Size of the alphabet.
+        width: Size of the hidden layers.
+        depth: Number of blocks.
+        kernel: Size of the kernels, odd.
+    """
+
+    def __init__(self, length: int, tokens: int, width: int = 128, depth: int = 6, kernel: int = 5) -> None:
+        super().__init__(length, tokens, width, (_Dilated(width, kernel, 2 ** (i % 4)) for i in range(depth)))
+
+
+class UNet(nn.Module):
+    """diffusers' `UNet2DModel`, for latents that are images.
+
+    Args:
+        **settings: Of `UNet2DModel`.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        from diffusers.models.unets.unet_2d import UNet2DModel  # takes a second to import
+
+        self.net = UNet2DModel(**settings)
+
+    def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
+        """Predictions for `n x channels x height x width` noisy latents at `n` timesteps (or one for all)."""
+        output: Tensor = self.net(x, timestep).sample
+        return output
+
+
+class _Attention(nn.Module):
+    """Self-attention and a perceptron, both modulated by the timestep (Peebles and Xie 2023, adaLN)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in range(2))
+        self.modulation = nn.Linear(width, 4 * width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.mix = nn.Linear(width, width)
+        self.hidden = nn.Linear(width, 4 * width)
+        self.out = nn.Linear(4 * width, width)
+
+    def forward(self, h: Tensor, time: Tensor) -> Tensor:
+        shift, scale, shift_2, scale_2 = self.modulation(nn.functional.silu(time)).chunk(4, -1)
+        q, k, v = self.qkv(self.norms[0](h) * (1 + scale) + shift).unflatten(-1, (3, self.heads, -1)).movedim(-3, 0)
+        attended = nn.functional.scaled_dot_product_attention(*(each.transpose(-2, -3) for each in (q, k, v)))
+        h = h + self.mix(attended.transpose(-2, -3).flatten(-2))
+        return h + torch.as_tensor(
+            self.out(nn.functional.gelu(self.hidden(self.norms[1](h) * (1 + scale_2) + shift_2)))
+        )
+
+
+class _Dilated(nn.Module):
+    """A dilated convolution along the sequence, then a linear layer.
+
+    The convolution is a linear layer over shifted copies: LoRA, as peft adds it to a convolution, ignores dilation.
+    """
+
+    def __init__(self, width: int, kernel: int, dilation: int) -> None:
+        super().__init__()
+        self.shifts = range(0, kernel * dilation, dilation)
+        self.norm = nn.LayerNorm(width)
+        self.time = nn.Linear(width, width)
+        self.hidden = nn.Linear(kernel * width, width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, h: Tensor, time: Tensor) -> Tensor:
+        margin = self.shifts[-1] // 2
+        padded = nn.functional.pad(self.norm(h), (0, 0, margin, margin))
+        around = torch.cat([padded[:, i : i + h.shape[1]] for i in self.shifts], -1)
+        return h + torch.as_tensor(self.out(nn.functional.silu(self.hidden(around) + self.time(time))))

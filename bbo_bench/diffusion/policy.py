@@ -16,10 +16,12 @@ from bbo_bench.diffusion.transition import Denoiser
 from bbo_bench.seeding import seeded
 
 ADAPTER = "default"
+ADAPTED = (nn.Linear, nn.Conv1d, nn.Conv2d)
+"""Layers that get LoRA matrices."""
 
 
 class Policy(nn.Module):
-    """A copy of a denoiser, equal to it as yet, with LoRA on its linear layers or with all weights trainable.
+    """A copy of a denoiser, equal to it as yet, with LoRA on linear and convolutional layers or all weights trainable.
 
     Args:
         denoiser: The frozen network.
@@ -37,12 +39,12 @@ class Policy(nn.Module):
         if rank is None:
             self.network.requires_grad_(True)
             return
-        linear = [name for name, module in denoiser.named_modules() if isinstance(module, nn.Linear)]
-        if not linear:
-            raise ValueError(f"{type(denoiser).__name__} has no linear layers for LoRA; set lora_rank=null")
+        layers = [name for name, module in denoiser.named_modules() if isinstance(module, ADAPTED)]
+        if not layers:
+            raise ValueError(f"{type(denoiser).__name__} has no layers for LoRA; set lora_rank=null")
         self._plain = [copy.deepcopy(denoiser)]
         with seeded(rng):
-            inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=linear), self.network)
+            inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=layers), self.network)
 
     def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
         """See `Denoiser`."""

@@ -12,11 +12,11 @@ from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor, nn
 
 from bbo_bench.core import Prior
+from bbo_bench.diffusion.codecs import Codec
 from bbo_bench.diffusion.consistency import Distillation
 from bbo_bench.diffusion.likelihood import elbo
 from bbo_bench.diffusion.schedules import Scheduler
 from bbo_bench.diffusion.transition import Transition
-from bbo_bench.domains import Box
 from bbo_bench.seeding import generator, seeded
 
 WEIGHTS, RECIPE = "prior.safetensors", "prior.yaml"
@@ -25,39 +25,6 @@ DDIM = {
     "clip_sample": False,
     "timestep_spacing": "trailing",
 }
-
-
-class Standardize(nn.Module):
-    """Codec of real vectors: latents are standardized designs.
-
-    Args:
-        box: Decoded designs are clamped to it.
-        data: `n x shape` designs whose mean and standard deviation are used.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, box: Box, data: Tensor | None = None) -> None:
-        super().__init__()
-        self.latent_shape = box.shape
-        self.box = box
-        self.register_buffer("mean", torch.zeros(box.shape) if data is None else data.mean(0))
-        self.register_buffer("std", torch.ones(box.shape) if data is None else data.std(0))
-
-    def decode(self, z: Tensor) -> Tensor:
-        """See `Prior.decode`."""
-        return self.box.clamp(z * self.std + self.mean)
-
-    def encode(self, x: Tensor) -> Tensor:
-        """See `Prior.encode`."""
-        return (x - self.mean) / self.std
-
-    def moved(self, device: torch.device) -> Self:
-        """A copy on `device`."""
-        copy = type(self)(self.box.to(device))
-        copy.load_state_dict(self.state_dict())
-        return copy.to(device)
 
 
 class DiffusionPrior(Prior):
@@ -76,7 +43,7 @@ class DiffusionPrior(Prior):
     def __init__(
         self,
         denoiser: nn.Module,
-        codec: Standardize,
+        codec: Codec,
         scheduler: dict[str, Any],
         sampler: dict[str, Any],
         consistency: dict[str, Any] | None = None,
@@ -131,7 +98,7 @@ class DiffusionPrior(Prior):
         save_file(tensors, folder / WEIGHTS)
 
     @classmethod
-    def load(cls, folder: Path, codec: Standardize) -> Self:
+    def load(cls, folder: Path, codec: Codec) -> Self:
         """The prior that a task's folder ships: `prior.safetensors`, made by the recipe in `prior.yaml`."""
         recipe = yaml.safe_load((folder / RECIPE).read_text())
         with seeded(generator(0, "weights")):  # they are replaced below, but their first values are drawn

@@ -10,7 +10,8 @@ from pathlib import Path
 from torch import Tensor
 
 from bbo_bench.core import Task
-from bbo_bench.diffusion.prior import DiffusionPrior, Standardize
+from bbo_bench.diffusion.codecs import Codec
+from bbo_bench.diffusion.prior import DiffusionPrior
 
 
 class DiffusionTask(Task):
@@ -21,12 +22,12 @@ class DiffusionTask(Task):
         """`n x shape` real designs on which the prior is trained."""
 
     @abstractmethod
-    def codec(self, data: Tensor | None = None) -> Standardize:
+    def codec(self, data: Tensor | None = None) -> Codec:
         """What maps designs to latents and back; fitted to `data`, or blank, for weights to be loaded."""
 
     @cached_property
     def folder(self) -> Path:
-        """Where the task's module lies."""
+        """Where the prior lies: with the task's module; below it where variants have priors of their own."""
         return Path(inspect.getfile(type(self))).parent
 
     def prior(self) -> DiffusionPrior:

@@ -81,8 +81,8 @@ def fit(
     return float(tail) / (steps - start_of_tail)
 
 
-def train_prior(task: DiffusionTask, folder: Path | None = None, device: str = "cpu") -> dict[str, Any]:
-    """Make the prior of `task` by the recipe in its folder; write weights and the recipe with its outcome to `folder`.
+def train_prior(task: DiffusionTask, name: str, folder: Path | None = None, device: str = "cpu") -> dict[str, Any]:
+    """Make the prior of the task `name` by its recipe; write weights and the recipe with its outcome to `folder`.
 
     Returns:
         The recipe with `made`: command, digest of the data, loss and quality of the prior.
@@ -101,7 +101,7 @@ def train_prior(task: DiffusionTask, folder: Path | None = None, device: str = "
     denoiser.requires_grad_(False)
     prior = prior.to(torch.device("cpu"))
     recipe["made"] = {
-        "command": f"bbo-bench prior train task={task.folder.name}",
+        "command": f"bbo-bench prior train task={name}",
         "data_sha256": hashlib.sha256(data.numpy().tobytes()).hexdigest(),
         "weights": sum(p.numel() for p in denoiser.parameters()),
         "loss": round(loss, 5),
@@ -112,8 +112,8 @@ def train_prior(task: DiffusionTask, folder: Path | None = None, device: str = "
     return recipe
 
 
-def distill_prior(task: DiffusionTask, folder: Path | None = None, device: str = "cpu") -> dict[str, Any]:
-    """Make the consistency model of the prior in `folder`, by default the task's, and write it beside the prior.
+def distill_prior(task: DiffusionTask, name: str, folder: Path | None = None, device: str = "cpu") -> dict[str, Any]:
+    """Make the consistency model of the prior in `folder`, by default that of the task `name`, and write it beside it.
 
     Returns:
         The recipe with `made.consistency`: command, and the quality of designs made in one step from noise.
@@ -126,7 +126,7 @@ def distill_prior(task: DiffusionTask, folder: Path | None = None, device: str =
     z = prior.noise(len(task.reference()), generator(0, "quality"))
     output = load(folder / FILE, prior.denoiser)(z, prior.transition.timesteps[0])
     recipe["made"]["consistency"] = {
-        "command": f"bbo-bench prior distill task={task.folder.name}",
+        "command": f"bbo-bench prior distill task={name}",
         "quality": quality(task, prior.decode(prior.transition.denoise(0, z, output))),
     }
     (folder / RECIPE).write_text(yaml.safe_dump(recipe, sort_keys=False))

@@ -8,7 +8,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.prior import DiffusionPrior, Standardize
+from bbo_bench.diffusion.codecs import Standardize
+from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.diffusion.transition import Transition
 from bbo_bench.domains import Box
 from bbo_bench.testing.gaussian import SCHEDULER, moments, slopes

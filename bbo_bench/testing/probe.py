@@ -14,8 +14,9 @@ from torch import Tensor
 
 from bbo_bench.core import Problem, State, Task
 from bbo_bench.device import limited_threads
+from bbo_bench.diffusion.codecs import Standardize
 from bbo_bench.diffusion.denoisers import MLP
-from bbo_bench.diffusion.prior import DiffusionPrior, Standardize
+from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.domains import Box
 from bbo_bench.loop import Budget, Build, run
 from bbo_bench.plan import check

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bbo_bench.diffusion.prior import Standardize
+from bbo_bench.diffusion.codecs import Standardize
 from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.domains import Box
 from bbo_bench.tasks.airfoil import xfoil

@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from bbo_bench.diffusion.codecs import Standardize
 from bbo_bench.diffusion.denoisers import MLP
-from bbo_bench.diffusion.prior import DiffusionPrior, Standardize
+from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.domains import Box
 
 SCHEDULER = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}

@@ -33,6 +33,6 @@ def test_lora_trains_little(gaussian):
     assert all("lora" in name for name in Policy(gaussian.denoiser, 1, generator(0)).trainable())
 
 
-def test_lora_without_linear_layers_is_refused():
-    with pytest.raises(ValueError, match="no linear layers"):
-        Policy(nn.Conv1d(2, 2, 3), 4, generator(0))
+def test_lora_without_layers_for_it_is_refused():
+    with pytest.raises(ValueError, match="no layers for LoRA"):
+        Policy(nn.LayerNorm(2), 4, generator(0))

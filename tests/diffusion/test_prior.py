@@ -2,8 +2,9 @@ import pytest
 import torch
 import yaml
 
+from bbo_bench.diffusion.codecs import Standardize
 from bbo_bench.diffusion.denoisers import MLP
-from bbo_bench.diffusion.prior import DiffusionPrior, Standardize
+from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.diffusion.train import fit
 from bbo_bench.domains import Box
 from bbo_bench.seeding import generator

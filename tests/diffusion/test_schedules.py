@@ -4,8 +4,9 @@ import pytest
 import torch
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
+from bbo_bench.diffusion.codecs import Standardize
 from bbo_bench.diffusion.denoisers import MLP
-from bbo_bench.diffusion.prior import DiffusionPrior, Standardize
+from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.diffusion.schedules import coefficients, example
 from bbo_bench.diffusion.train import fit
 from bbo_bench.diffusion.transition import Transition

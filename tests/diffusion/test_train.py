@@ -2,8 +2,8 @@ import pytest
 import torch
 import yaml
 
+from bbo_bench.diffusion.codecs import Standardize
 from bbo_bench.diffusion.consistency import FILE, distilled_from, fingerprint
-from bbo_bench.diffusion.prior import Standardize
 from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.diffusion.train import distill_prior, train_prior
 from bbo_bench.seeding import generator
@@ -43,25 +43,26 @@ def task(tmp_path):
 
 
 def test_a_trained_prior_is_shipped_with_its_quality(task, tmp_path):
-    made = train_prior(task)["made"]
+    made = train_prior(task, "shipped")["made"]
     samples = task.prior()
     x = samples.decode(samples.sample(500, generator(0)))
     torch.testing.assert_close(x.mean(0), torch.tensor([2.0, -2.0]), atol=0.1, rtol=0)
+    assert made["command"] == "bbo-bench prior train task=shipped"
     assert made["quality"]["precision"] > 0.8
     assert made["quality"]["validity"] == 1
     assert yaml.safe_load((tmp_path / "prior.yaml").read_text()) == RECIPE | {"made": made}
 
 
 def test_training_is_reproducible_and_may_go_to_a_new_folder(task, tmp_path):
-    outcomes = [train_prior(task, tmp_path / name / "nested") for name in ("a", "b")]
+    outcomes = [train_prior(task, "shipped", tmp_path / name / "nested") for name in ("a", "b")]
     assert outcomes[0] == outcomes[1]
     weights = [(tmp_path / name / "nested/prior.safetensors").read_bytes() for name in ("a", "b")]
     assert weights[0] == weights[1]
 
 
 def test_a_distilled_consistency_model_is_shipped_with_its_quality(task, tmp_path):
-    train_prior(task)
-    made = distill_prior(task)["made"]
+    train_prior(task, "shipped")
+    made = distill_prior(task, "shipped")["made"]
     assert made["consistency"]["quality"]["validity"] == 1
     assert made["consistency"]["quality"]["precision"] > 0.7
     assert made["quality"] == yaml.safe_load((tmp_path / "prior.yaml").read_text())["made"]["quality"]

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.prior import DiffusionPrior, Standardize
+from bbo_bench.diffusion.codecs import Standardize
+from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.plugins import choices
 from bbo_bench.seeding import generator, seeded
 from bbo_bench.testing.gaussian import FLOW, Velocity

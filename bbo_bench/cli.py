@@ -1,4 +1,4 @@
-"""The command line: `bbo-bench run | report | list | show | check | prior`. Torch is imported by who needs it alone."""
+"""The command line: `bbo-bench run | report | list | show | check | card | prior`. Only who needs torch imports it."""
 
 from __future__ import annotations
 
@@ -113,6 +113,19 @@ def check(parsed: argparse.Namespace) -> int:
     return int(check_plugin(choice.kind, choice.name))
 
 
+def card(parsed: argparse.Namespace) -> int:
+    """Measure the figures of a task's card."""
+    from hydra.utils import instantiate
+
+    from bbo_bench.card import measure
+    from bbo_bench.plan import check
+
+    choice = _named(parsed.task if "=" in parsed.task else f"task={parsed.task}")
+    check(choice, choice.settings)
+    print(_indented(measure(instantiate(choice.settings, _convert_="all"))), end="")
+    return 0
+
+
 def make_prior(parsed: argparse.Namespace) -> int:
     """Make a task's prior anew, or only its consistency model."""
     from hydra.utils import instantiate
@@ -177,6 +190,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("check", help="the conformance suite on a task or an optimizer")
     command.add_argument("plugin", metavar="PLUGIN", help="NAME, task=NAME or optimizer=NAME")
     command.set_defaults(command=check)
+    command = commands.add_parser("card", help="measure a task: its scores, the quality of its prior, speed")
+    command.add_argument("task", metavar="task=NAME")
+    command.set_defaults(command=card)
     command = commands.add_parser("prior", help="make a task's prior anew")
     command.add_argument(
         "action", choices=["train", "distill"], help="prior and consistency model, or the latter alone"

@@ -116,6 +116,14 @@ class Task(ABC):
     def reference(self) -> Tensor:
         """`n x shape` real designs that the prior never saw."""
 
+    def canonical(self, x: Tensor) -> Tensor:
+        """`n x k` numbers, equal where two of `n x shape` designs are one object in two notations; by default `x`."""
+        return x
+
+    def metrics(self, x: Tensor) -> dict[str, float]:
+        """Metrics of the domain's own of `n x shape` designs: always the same keys, NaN where one is not available."""
+        return {}
+
     def validate(self, x: Tensor) -> Tensor | None:
         """Scores of `n x shape` designs by an independent, higher-fidelity method; NaN where it gives none.
 

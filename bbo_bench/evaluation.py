@@ -116,6 +116,7 @@ class Evaluator:
             | self._diversity(recommended_x, features)
             | {"proxy_gap": NAN if predicted is None else reward.proxy_gap(predicted, y)}
             | self._validated(recommended_x[: self.validation if last else 0], y)
+            | self.task.metrics(recommended_x)
             | self._reference.row
         )
 
@@ -132,7 +133,7 @@ class Evaluator:
             raise ValueError("predict must give finite scores, got one that is NaN or infinite")
 
     def _queried(self, x: Tensor, y: Tensor) -> dict[str, float]:
-        curve = reward.top(x, y)
+        curve = reward.top(self.task.canonical(x), y)
         return {"best": reward.best(y), "top10": float(curve[-1]), "auc_top10": reward.auc(curve)}
 
     def _rewards(self, y: Tensor) -> dict[str, float]:
@@ -159,7 +160,7 @@ class Evaluator:
             "pairwise": diversity.pairwise(features),
             "vendi": diversity.vendi(features, real.bandwidth) / len(x),
             "recall": naturalness.recall(features, real.subset),
-            "unique": diversity.unique(x),
+            "unique": diversity.unique(self.task.canonical(x)),
         }
 
     def _validated(self, x: Tensor, y: Tensor) -> dict[str, float]:
@@ -189,8 +190,8 @@ class Evaluator:
             "validity": self._validity(x),
             "pairwise": diversity.pairwise(subset),
             "vendi": diversity.vendi(subset, bandwidth) / len(few),
-            "unique": diversity.unique(few),
-        }
+            "unique": diversity.unique(self.task.canonical(few)),
+        } | self.task.metrics(few)
         return _Reference(
             features,
             subset,

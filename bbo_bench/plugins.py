@@ -72,8 +72,9 @@ def choices(kind: Kind) -> dict[str, Choice]:
     Raises:
         PluginError: If two plugins share a name, a file cannot be read, or a variant's base is unknown.
     """
-    files = _unique(kind, (file for folder in _folders(kind) for file in sorted(folder.glob("*.yaml"))))
-    nodes = {name: node for name, file in sorted(files.items()) if _is_choice(node := _load(file))}
+    read = {file: _load(file) for folder in _folders(kind) for file in sorted(folder.glob("*.yaml"))}
+    files = _unique(kind, (file for file, node in read.items() if _is_choice(node)))
+    nodes = {name: read[file] for name, file in sorted(files.items())}
     return {name: _choice(kind, name, files, nodes) for name in nodes}
 
 

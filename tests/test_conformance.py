@@ -1,12 +1,15 @@
 """The public suites over every plugin, and proof that they catch what they are for."""
 
 import random
+import socket
 
 import pytest
 import torch
 
 from bbo_bench.core import Optimizer
+from bbo_bench.domains import Box
 from bbo_bench.loop import OptimizerError
+from bbo_bench.oracle import TaskError
 from bbo_bench.plugins import choices
 from bbo_bench.record import RecordError
 from bbo_bench.testing import OptimizerSuite, Probe, TaskSuite, check_plugin
@@ -24,7 +27,7 @@ class TestProbe(TaskSuite):
     """The problem on which optimizers are tried is itself a task that conforms."""
 
     @classmethod
-    def task(cls):
+    def fresh(cls):
         return Probe()
 
 
@@ -209,6 +212,39 @@ class DrawsNothing(Probe):
         pass
 
 
+class Remembers(Probe):
+    queries = 0
+
+    def evaluate(self, x):
+        self.queries += 1
+        return super().evaluate(x) + 0.01 * self.queries
+
+
+class OpensSockets(Probe):
+    def evaluate(self, x):
+        socket.socket().connect(("localhost", 1))
+        return super().evaluate(x)
+
+
+class AcceptsAnything(Probe):
+    domain = Box(Probe.domain.lower, Probe.domain.upper)
+    domain.check = lambda x: x
+
+
+class UnattainedBest(Probe):
+    best_known = 0.1
+
+    def best_design(self):
+        return torch.ones(2)
+
+
+class InvalidBest(Probe):
+    best_known = -2 * 25.0
+
+    def best_design(self):
+        return torch.full((2,), 6.0)
+
+
 @pytest.mark.parametrize(
     ("task", "test"),
     [
@@ -220,15 +256,21 @@ class DrawsNothing(Probe):
         (FloatValidity, "test_valid"),
         (BlindFeatures, "test_features"),
         (DrawsNothing, "test_render"),
+        (Remembers, "test_scores_do_not_depend_on_earlier_queries"),
+        (OpensSockets, "test_no_network_is_needed"),
+        (AcceptsAnything, "test_malformed_designs_are_refused"),
+        (UnattainedBest, "test_best_known_is_attained"),
+        (InvalidBest, "test_best_known_is_attained"),
+        (LowBest, "test_best_known_is_not_exceeded"),
     ],
 )
 def test_a_fault_of_a_task_is_caught(task, test):
     class Suite(TaskSuite):
         @classmethod
-        def task(cls):
+        def fresh(cls):
             return task()
 
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, TaskError)):
         getattr(Suite(), test)()
 
 

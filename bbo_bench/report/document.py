@@ -15,7 +15,7 @@ from bbo_bench.report import aggregate, figures, overview, page, tables, typeset
 from bbo_bench.report.families import Families, families, order
 from bbo_bench.report.gallery import chosen, gallery, task_of
 from bbo_bench.report.layout import theme
-from bbo_bench.report.names import DERIVED, METRICS
+from bbo_bench.report.names import DERIVED, METRICS, own
 from bbo_bench.report.runs import Run, find_runs, table
 
 SUMMARY = "summary.txt"
@@ -39,7 +39,7 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
     out = Path(folders[0], "report") if out is None else out
     out.mkdir(parents=True, exist_ok=True)
     whole = aggregate.derived(table(runs.complete))
-    estimates = aggregate.per_task(whole, [*DERIVED, *METRICS])
+    estimates = aggregate.per_task(whole, [*DERIVED, *METRICS, *own(whole)])
     kin = families(runs.complete)
     names = order(kin)
     results = tables.results(estimates, whole, names)

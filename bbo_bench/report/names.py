@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 GROUPS: dict[str, dict[str, str]] = {
     "Queried designs": {"best": "best", "top10": "top 10", "auc_top10": "AUC top 10"},
     "Recommended designs: score": {
@@ -54,6 +56,16 @@ PRIOR = "prior_sampling"
 """The optimizer that marks the prior."""
 DATA = "data"
 """What the task's reference designs are called."""
+
+
+OWN = "Recommended designs: the task's own"
+"""The group of metrics that only some tasks have."""
+
+
+def own(columns: Iterable[str]) -> list[str]:
+    """The metrics of tasks' own among the columns of a table of runs."""
+    known = {"task", "optimizer", "seed", "round", "queries", *METRICS, *DERIVED}
+    return [name for name in columns if name not in known and not name.endswith(reference(""))]
 
 
 def reference(metric: str) -> str:

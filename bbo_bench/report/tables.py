@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from bbo_bench.report.aggregate import ESTIMATE
-from bbo_bench.report.names import DATA, DERIVED, METRICS, reference
+from bbo_bench.report.names import DATA, DERIVED, METRICS, own, reference
 from bbo_bench.report.runs import Run
 
 PHASES = ["ask", "oracle", "tell", "evaluation"]
@@ -20,12 +20,13 @@ def results(estimates: pd.DataFrame, table: pd.DataFrame, order: Sequence[str]) 
     """
     last = estimates[estimates["round"] == estimates.groupby("task")["round"].transform("max")]
     parts = [last[["task", "optimizer", "metric", *ESTIMATE]]]
+    metrics = [*DERIVED, *METRICS, *own(table)]
     for task, group in table.groupby("task"):
-        known = [metric for metric in [*DERIVED, *METRICS] if reference(metric) in group]
+        known = [metric for metric in metrics if reference(metric) in group and group[reference(metric)].notna().any()]
         means = [group[reference(metric)].mean() for metric in known]
         parts.append(pd.DataFrame({"task": task, "optimizer": DATA, "metric": known, "iqm": means}))
     whole = pd.concat(parts)
-    ranks = {"optimizer": [*order, DATA], "metric": [*DERIVED, *METRICS]}
+    ranks = {"optimizer": [*order, DATA], "metric": metrics}
     keys = {key: pd.Categorical(whole[key], categories=values, ordered=True) for key, values in ranks.items()}
     return whole.assign(**keys).sort_values(["task", "optimizer", "metric"], ignore_index=True)
 

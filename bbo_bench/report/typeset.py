@@ -11,7 +11,7 @@ import pandas as pd
 
 from bbo_bench.report.aggregate import ESTIMATE
 from bbo_bench.report.families import Families
-from bbo_bench.report.names import DATA, TABLES
+from bbo_bench.report.names import DATA, OWN, TABLES, own
 from bbo_bench.report.style import grouped
 from bbo_bench.report.tables import PHASES
 
@@ -31,9 +31,10 @@ class Table(NamedTuple):
 def result_tables(results: pd.DataFrame, families: Families) -> list[Table]:
     """For each task, a table of the optimizers for each group of metrics, and below one of the KL weights."""
     tables = []
+    groups = TABLES | {OWN: {metric: metric.replace("_", " ") for metric in own(results["metric"].unique())}}
     for task, group in results.groupby("task"):
         swept = []
-        for title, headings in TABLES.items():
+        for title, headings in groups.items():
             rows = group[group["metric"].isin(headings)]
             cells: Cells = {}
             keys = rows[["optimizer", "metric"]].astype(str).to_numpy()

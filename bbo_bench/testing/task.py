@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, ClassVar
+from unittest import mock
 
 import torch
 from matplotlib.figure import Figure
@@ -16,6 +17,8 @@ from bbo_bench.oracle import finite, true_scores
 from bbo_bench.seeding import generator
 from bbo_bench.testing.probe import made
 
+BATCH = 5000
+"""Designs that are scored at once."""
 DECLARED_SAMPLES = 10_000
 """Samples of the prior behind a declared `y_prior`."""
 
@@ -27,6 +30,7 @@ class TaskSuite:
         name: The plugin.
         overrides: Settings that differ from its YAML, beside those under `quick` there.
         samples: Designs that are scored in a test.
+        many: Uniform designs none of which may beat `best_known`.
         validity: Least fraction of the reference that must be valid.
         tolerance: Of `decode(encode(x))`, in standard deviations of the reference; infinite for a lossy codec.
     """
@@ -34,15 +38,21 @@ class TaskSuite:
     name: str
     overrides: ClassVar[Mapping[str, Any]] = {}
     samples: ClassVar[int] = 256
+    many: ClassVar[int] = 100_000
     validity: ClassVar[float] = 0.9
     tolerance: ClassVar[float] = 1e-3
+
+    @classmethod
+    def fresh(cls) -> Task:
+        """The task, made anew."""
+        task: Task = made("task", cls.name, cls.overrides)
+        return task
 
     @classmethod
     @cache
     def task(cls) -> Task:
         """The task, made once."""
-        task: Task = made("task", cls.name, cls.overrides)
-        return task
+        return cls.fresh()
 
     @classmethod
     @cache
@@ -95,6 +105,29 @@ class TaskSuite:
         torch.testing.assert_close(alone, y, rtol=1e-4, atol=1e-5, msg="a design scores differently alone")
         turned = true_scores(self.task(), x.flip(0)).flip(0)
         torch.testing.assert_close(turned, y, rtol=1e-4, atol=1e-5, msg="scores depend on the order of the designs")
+
+    def test_scores_do_not_depend_on_earlier_queries(self) -> None:
+        """A task that has scored nothing yet gives the scores of one that has."""
+        task = self.fresh()
+        x, y = self.designs()["reference"].flip(0), self.scores()["reference"].flip(0)
+        torch.testing.assert_close(true_scores(task, x), y, rtol=1e-4, atol=1e-5, msg="scores depend on the history")
+
+    def test_no_network_is_needed(self) -> None:
+        """Scores, validity, features and samples come from what is installed."""
+        task, x = self.fresh(), self.designs()["reference"][:4]
+        with mock.patch("socket.socket.connect", side_effect=AssertionError("a task must not use the network")):
+            task.prior().sample(2, generator(0))
+            true_scores(task, x), task.valid(x), task.features(x), task.validate(x)
+
+    def test_malformed_designs_are_refused(self) -> None:
+        """`domain.check` raises `ValueError` for designs of another shape or type."""
+        domain, x = self.task().domain, self.designs()["reference"][:2]
+        for wrong in (x[..., :-1], x[:, None], x.bool(), torch.full(x.shape, math.nan), x.tolist()):
+            try:
+                domain.check(wrong)
+            except ValueError:
+                continue
+            raise AssertionError(f"domain.check must raise ValueError for {wrong}")
 
     def test_valid(self) -> None:
         """`valid` gives a bool per design."""
@@ -156,6 +189,27 @@ class TaskSuite:
             best = float(y.max()) if len(y) else -math.inf
             declared = self.task().best_known
             assert best <= declared, f"a valid {source} design scores {best:.6g}: raise best_known from {declared}"
+
+    def test_best_known_is_attained(self) -> None:
+        """`best_design`, where there is one, is a valid design that scores `best_known`."""
+        task, x = self.task(), self.task().best_design()
+        if x is None:
+            return
+        x = task.domain.check(x[None])
+        assert bool(task.valid(x)), "best_design must be valid"
+        score = float(true_scores(task, x))
+        assert math.isclose(score, task.best_known, rel_tol=1e-3, abs_tol=1e-3), (
+            f"best_design must score best_known={task.best_known}, got {score:.6g}"
+        )
+
+    def test_best_known_is_not_exceeded(self) -> None:
+        """No valid design among many uniform ones beats `best_known`."""
+        task, rng = self.task(), generator(0, "many")
+        for n in [BATCH] * (self.many // BATCH) + [self.many % BATCH] * (self.many % BATCH > 0):
+            x = task.domain.sample(n, rng)
+            above = x[true_scores(task, x) > task.best_known]
+            beaten = len(above) and bool(task.valid(above).any())
+            assert not beaten, f"raise best_known from {task.best_known}: a valid design beats it, {above[0].tolist()}"
 
     def test_validate(self) -> None:
         """The independent score, where there is one, is one number or NaN per design."""

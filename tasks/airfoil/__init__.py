@@ -77,6 +77,13 @@ class Airfoil(DiffusionTask):
         lower[-1] = 0  # a trailing edge of negative thickness is none
         self.domain = Box(lower, high + margin)
 
+    def best_design(self) -> Tensor | None:
+        """See `Task.best_design`: `best_known.py` has found it, for the conditions of the shipped tasks."""
+        with np.load(Path(__file__).with_name("best_known.npz")) as file:
+            x = torch.as_tensor(np.stack([file[name] for name in file.files]))
+        score, i = self.evaluate(x).max(0)
+        return x[i] if abs(float(score) - self.best_known) < 1e-3 else None
+
     def training_data(self) -> Tensor:
         """`n x 18` real airfoils on which the prior is trained."""
         return self._training

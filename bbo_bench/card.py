@@ -1,0 +1,81 @@
+"""What a task's card says in numbers: the score of prior and data, the prior's quality, speed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from bbo_bench.core import Prior, Task
+from bbo_bench.device import limited_threads
+from bbo_bench.diffusion.task import DiffusionTask
+from bbo_bench.diffusion.train import quality
+from bbo_bench.metrics.naturalness import distances
+from bbo_bench.oracle import finite, true_scores
+from bbo_bench.seeding import generator
+
+PRIOR_SAMPLES = 10_000
+"""Samples behind `y_prior`."""
+SCORED = 1000
+"""Samples whose scoring is timed."""
+SAMPLED = 256
+"""Designs whose sampling is timed, as many as a run recommends."""
+
+
+def measure(task: Task) -> dict[str, object]:
+    """Figures of a task, on one thread; those of the training designs only where the task has them.
+
+    Returns:
+        Under `scores` mean and standard deviation of 10,000 prior samples and the best valid score of the data; under
+        `prior samples` and `training designs` how as many of them as there are reference designs compare with these,
+        and the median distance to the nearest training design in feature space; under `speed` seconds and rates.
+    """
+    with limited_threads(1):
+        prior, reference = task.prior(), task.reference()
+        x = sampled(prior, PRIOR_SAMPLES, generator(0, "y_prior"))
+        y = finite(task, true_scores(task, x))
+        known = reference
+        few = sampled(prior, len(reference), generator(0, "quality"))
+        figures: dict[str, object] = {"prior samples": quality(task, few)}
+        if isinstance(task, DiffusionTask):
+            known = task.training_data()
+            drawn = known[torch.randperm(len(known), generator=generator(0, "card"))[: len(reference)]]
+            figures["training designs"] = quality(task, drawn)
+            figures["distance to the nearest training design"] = {
+                name: nearest(task, designs, known) for name, designs in {"prior": few, "reference": reference}.items()
+            }
+        best = finite(task, true_scores(task, known))[task.valid(known)].max()
+        scores = {"y_prior": y.mean(), "std of the prior": y.std(), "best valid of the data": best}
+        speed = {
+            "designs a second": SCORED / seconds(lambda: task.evaluate(x[:SCORED]), 3),
+            "seconds to sample 256": seconds(lambda: sampled(prior, SAMPLED, generator(0, "speed")), 3),
+        }
+        return {"scores": _rounded(scores), **figures, "speed": _rounded(speed)}
+
+
+def sampled(prior: Prior, n: int, rng: torch.Generator) -> Tensor:
+    """`n x shape` designs of the prior, sampled in batches of a million numbers or so."""
+    batch = max(SAMPLED, 2**20 // prior.latent_shape.numel())
+    return torch.cat([prior.decode(prior.sample(min(batch, n - i), rng)) for i in range(0, n, batch)])
+
+
+def nearest(task: Task, x: Tensor, data: Tensor) -> float:
+    """Median distance in feature space from `n x shape` designs to the nearest of `m x shape` others."""
+    return round(float(distances(task.features(x), task.features(data)).amin(1).median()), 4)
+
+
+def seconds(function: Callable[[], object], times: int) -> float:
+    """Median duration of a call, after one that warms up."""
+    function()
+    durations = []
+    for _ in range(times):
+        start = time.perf_counter()
+        function()
+        durations.append(time.perf_counter() - start)
+    return sorted(durations)[times // 2]
+
+
+def _rounded(figures: Mapping[str, float | Tensor]) -> dict[str, float]:
+    return {name: float(f"{float(value):.4g}") for name, value in figures.items()}

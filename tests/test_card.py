@@ -1,0 +1,41 @@
+"""The figures of a card, on the probe, whose prior is known in closed form."""
+
+import pytest
+import torch
+
+from bbo_bench.card import measure, nearest, sampled, seconds
+from bbo_bench.seeding import generator
+from bbo_bench.testing import Probe
+
+
+def test_the_figures_of_the_probe():
+    figures = measure(Probe())
+    assert figures["scores"]["y_prior"] == pytest.approx(Probe.y_prior, abs=0.1)
+    reference = Probe().reference()
+    assert figures["scores"]["best valid of the data"] == pytest.approx(
+        float(Probe().evaluate(reference).max()), abs=1e-3
+    )
+    assert figures["prior samples"]["precision"] > 0.7
+    assert figures["speed"]["designs a second"] > 1000 and figures["speed"]["seconds to sample 256"] > 0
+
+
+def test_nearest_is_the_median_of_the_least_distances():
+    data = torch.tensor([[0.0, 0.0], [10.0, 0.0]])
+    assert nearest(Probe(), torch.tensor([[1.0, 0.0], [8.0, 0.0], [10.0, 5.0]]), data) == 2
+
+
+def test_samples_come_in_batches_and_in_the_number_asked_for():
+    prior = Probe().prior()
+    assert sampled(prior, 1_000_003, generator(0)).shape == (1_000_003, 2)
+
+
+def test_seconds_is_a_median():
+    calls = []
+    assert seconds(lambda: calls.append(0), 3) < 1
+    assert len(calls) == 4
+
+
+def test_the_command_prints_them(cli):
+    outcome = cli("card", "task=toy")
+    assert outcome.status == 0 and "y_prior" in outcome.out and "seconds to sample 256" in outcome.out
+    assert "did you mean toy" in cli("card", "task=toyy").err

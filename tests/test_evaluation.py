@@ -194,3 +194,24 @@ def test_broken_features_are_the_tasks_error() -> None:
 
     with pytest.raises(TaskError, match=r"Broken\.features must be finite"):
         row(Broken(), Gaussian())
+
+
+class Doubled(Plane):
+    """Designs of one rounded score are one object; it has a metric of its own."""
+
+    def canonical(self, x: Tensor) -> Tensor:
+        return x[:, :1].round()
+
+    def metrics(self, x: Tensor) -> dict[str, float]:
+        return {"height": float(x[:, 1].mean()), "never": math.nan}
+
+
+def test_a_task_says_which_designs_are_one_and_adds_metrics_of_its_own() -> None:
+    x = DESIGNS + torch.tensor([[0.2, 0], [-1.1, 0], [0, 0], [0, 0]])  # the first two round to 1
+    metrics = row(Doubled(), Gaussian(), x)
+    assert (metrics["unique"], row(Plane(), Gaussian(), x)["unique"]) == (0.75, 1)
+    assert metrics["height"] == 0.5 and math.isnan(metrics["never"])
+    assert {"height_reference", "never_reference"} <= metrics.keys()
+    queried = torch.tensor([[3.0, 0], [3.2, 0], [1.0, 0], [1.0, 1]])
+    top10 = Evaluator(Doubled(), Gaussian(), 4, 0, BUDGET, 0)(0, queried, queried[:, 0], x, None, False)["top10"]
+    assert top10 == pytest.approx(2)

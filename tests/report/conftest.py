@@ -84,7 +84,7 @@ def write(
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     columns = {"round": range(len(rounds)), "queries": np.cumsum(rounds)}
-    columns |= {key: metrics.get(key, np.nan) for key in METRICS}
+    columns |= {key: metrics.get(key, np.nan) for key in [*METRICS, *(metrics.keys() - set(METRICS))]}
     columns |= {f"{key}_reference": value for key, value in REFERENCE.items()}
     pd.DataFrame(columns).to_csv(folder / "metrics.csv", index=False)
     x = np.random.default_rng(seed).uniform(-0.2, 1, (64, 2)).astype(np.float32)

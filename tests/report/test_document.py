@@ -78,6 +78,21 @@ def test_latex_and_text(report: Path) -> None:
     assert "left out" in text and "seed_0: incomplete: 4 rounds are committed" in text
 
 
+def test_a_task_has_metrics_of_its_own(make: Make, results: Path) -> None:
+    own = {"bond_length": 2.0, "bond_length_reference": 1.5, "never": np.nan, "never_reference": np.nan}
+    for seed in range(2):
+        make("sqdf", seed, metrics(2.0) | own)
+        make("sqdf", seed, metrics(2.0), task="other")
+    report = write_report([results / "exp"])
+    found = dict(cells(report.parent / "results.csv"))
+    assert found["toy", "sqdf", "bond_length"] == [2, 2, 2, 2]
+    assert found["toy", "data", "bond_length"][0] == 1.5
+    lines = summary_text(report).splitlines()
+    start = lines.index(f"toy: {names.OWN}")
+    assert lines[start + 1].split() == ["bond", "length"]
+    assert f"other: {names.OWN}" not in lines
+
+
 def test_costs(report: Path) -> None:
     with (report.parent / "cost.csv").open() as file:
         row = next(row for row in csv.DictReader(file) if (row["task"], row["optimizer"]) == ("toy", "sqdf"))

@@ -1,12 +1,14 @@
-"""What optimizers of the raw design space share: an archive of all queried designs, and the unit cube of a box."""
+"""What optimizers of the raw design space share: an archive of all queried designs, and designs as vectors."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
 
-from bbo_bench.core import Optimizer, Problem, State
-from bbo_bench.domains import Box
+from bbo_bench.core import Domain, Optimizer, Problem, State
+from bbo_bench.domains import Box, Sequences
 
 
 class ArchiveOptimizer(Optimizer):
@@ -16,18 +18,24 @@ class ArchiveOptimizer(Optimizer):
     `load_state_dict` calls it once more.
 
     Args:
-        problem: What may be known; its domain must be a `Box`.
+        problem: What may be known.
         rng: Source of all randomness.
 
+    Attributes:
+        domains: The kinds of domain that it can search.
+
     Raises:
-        TypeError: If the domain is not a `Box`.
+        TypeError: If the domain is of another kind.
     """
+
+    domains: ClassVar[tuple[type[Domain], ...]] = (Box,)
 
     def __init__(self, problem: Problem, rng: Generator) -> None:
         super().__init__(problem, rng)
-        if not isinstance(problem.domain, Box):
+        if not isinstance(problem.domain, self.domains):
+            searched = "a " + " or ".join(domain.__name__ for domain in self.domains)
             raise TypeError(
-                f"{type(self).__name__} searches a Box, got the domain {type(problem.domain).__name__}; "
+                f"{type(self).__name__} searches {searched}, got the domain {type(problem.domain).__name__}; "
                 "choose an optimizer for this domain"
             )
         self.domain = problem.domain
@@ -62,15 +70,25 @@ class ArchiveOptimizer(Optimizer):
         best: Tensor = x[order.repeat(-(-n // len(order)))[:n]]
         return best
 
-    def to_unit(self, x: Tensor) -> Tensor:
-        """`n x d` points of the unit cube, in double precision, of `n x shape` designs."""
-        u = self.domain.normalize(x).flatten(1)
+    def to_vectors(self, x: Tensor) -> Tensor:
+        """`n x d` vectors, in double precision, of `n x shape` designs: points of a box's unit cube, or tokens."""
+        u = self.domain.normalize(x).flatten(1) if isinstance(self.domain, Box) else x
         return (u.cpu() if u.device.type == "mps" else u).double()
 
     def to_designs(self, u: Tensor) -> Tensor:
-        """`n x shape` designs of `n x d` points of the unit cube; points outside are moved to its border."""
-        lower = self.domain.lower
-        return self.domain.unnormalize(u.to(lower).reshape(len(u), *self.domain.shape))
+        """`n x shape` designs of `n x d` vectors; points outside the unit cube are moved to its border."""
+        if isinstance(self.domain, Sequences):
+            return u.to(self.rng.device, torch.long)
+        assert isinstance(self.domain, Box)
+        return self.domain.unnormalize(u.to(self.domain.lower).reshape(len(u), *self.domain.shape))
+
+    def unseen(self, u: Tensor, also: Tensor | None = None) -> Tensor:
+        """Those of `n x d` vectors, without repetition, whose designs have not been told, and are not `also` given."""
+        seen = self.to_vectors(self.x)
+        known = seen if also is None else torch.cat([seen, also])
+        _, index = torch.unique(torch.cat([known, u]), dim=0, return_inverse=True)
+        first = torch.full_like(index, len(index)).scatter_reduce(0, index, torch.arange(len(index)).to(index), "amin")
+        return u[(first[index] == torch.arange(len(index)).to(index))[len(known) :]]
 
     def state_dict(self) -> State:
         """See `Optimizer.state_dict`."""
@@ -78,8 +96,7 @@ class ArchiveOptimizer(Optimizer):
 
     def load_state_dict(self, state: State) -> None:
         """See `Optimizer.load_state_dict`."""
-        device = self.domain.lower.device
-        self.rounds = [(x.to(device), y.to(device)) for x, y in state["rounds"]]
+        self.rounds = [(x.to(self.rng.device), y.to(self.rng.device)) for x, y in state["rounds"]]
         if self.rounds:
             self.update()
 

@@ -34,7 +34,7 @@ def test_recommends_the_best_distinct_designs(archive):
 
 def test_unit_cube_and_back(archive):
     x = archive.domain.sample(50, torch.Generator().manual_seed(0))
-    u = archive.to_unit(x)
+    u = archive.to_vectors(x)
     assert u.shape == (50, 4) and u.dtype == torch.float64
     assert torch.allclose(archive.to_designs(u), x, atol=1e-6)
 

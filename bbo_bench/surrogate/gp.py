@@ -9,24 +9,59 @@ from botorch.models import SingleTaskGP
 from botorch.models.transforms import Standardize
 from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
 from botorch.optim.fit import fit_gpytorch_mll_scipy
+from gpytorch.kernels import Kernel, RBFKernel
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from torch import Generator, Tensor
 
 from bbo_bench.archive import ArchiveOptimizer
 from bbo_bench.core import Problem
+from bbo_bench.domains import Sequences
 from bbo_bench.whitening import Whitening
 
 UNIT = 5.0
 """Standard deviations in a unit of length: a Gaussian sample then about fills a unit cube, as kernel priors expect."""
 
 
-def fit_gp(v: Tensor, y: Tensor, steps: int) -> SingleTaskGP:
+class HammingKernel(RBFKernel):
+    """exp(-½ Σ_l [a_l ≠ b_l] / λ_l²) between sequences of tokens, with a lengthscale λ_l per position.
+
+    The RBF kernel of their one-hot vectors, tied over the tokens of a position: distances are a matrix product.
+
+    Args:
+        size: Number of tokens in the alphabet.
+        like: Where lengthscales and their prior come from, an RBF kernel with as many coordinates as positions.
+    """
+
+    def __init__(self, size: int, like: RBFKernel) -> None:
+        super().__init__(
+            ard_num_dims=like.ard_num_dims,
+            lengthscale_prior=like.lengthscale_prior,
+            lengthscale_constraint=like.raw_lengthscale_constraint,
+        )
+        self.tokens = size
+        self.lengthscale = like.lengthscale.detach()
+
+    def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **params: bool) -> Tensor:
+        """Covariances of `n x d` and `m x d` tokens."""
+        a, b = (self._one_hot(x) for x in (x1, x2))
+        return self.covar_dist(a, b, square_dist=True, diag=diag, **params).div(-2).exp()
+
+    def _one_hot(self, x: Tensor) -> Tensor:
+        """`n x d` tokens as vectors whose squared distance is Σ_l [a_l ≠ b_l] / λ_l²."""
+        tokens = torch.arange(self.tokens, device=x.device)
+        return ((x[..., None] == tokens) / (2**0.5 * self.lengthscale[..., None])).flatten(-2)
+
+
+def fit_gp(v: Tensor, y: Tensor, steps: int, tokens: int | None = None) -> SingleTaskGP:
     """A Gaussian process of `n` noisy scores at `n x d` points, fitted by at most `steps` iterations of L-BFGS-B.
 
-    Matérn-5/2 with a lengthscale per coordinate under BoTorch's dimension-scaled priors (Hvarfner et al. 2024), a
-    learned noise level, standardized scores. It draws no random number.
+    Matérn-5/2, or the `HammingKernel` for sequences over an alphabet of `tokens`, with a lengthscale per coordinate
+    under BoTorch's dimension-scaled priors (Hvarfner et al. 2024), a learned noise level, standardized scores. It draws
+    no random number.
     """
-    kernel = get_covar_module_with_dim_scaled_prior(v.shape[1], use_rbf_kernel=False)
+    kernel: Kernel = get_covar_module_with_dim_scaled_prior(v.shape[1], use_rbf_kernel=tokens is not None)
+    if tokens is not None:
+        kernel = HammingKernel(tokens, kernel)
     model = SingleTaskGP(v, y[:, None].to(v), covar_module=kernel.to(v), outcome_transform=Standardize(1))
     mll = ExactMarginalLogLikelihood(model.likelihood, model)
     fit_gpytorch_mll_scipy(mll.train(), options={"maxiter": steps})
@@ -35,14 +70,14 @@ def fit_gp(v: Tensor, y: Tensor, steps: int) -> SingleTaskGP:
 
 
 class GPOptimizer(ArchiveOptimizer):
-    """Fits a Gaussian process to the archive after every round, in coordinates whitened by round 0.
+    """Fits a Gaussian process to the archive after every round; vectors in coordinates whitened by round 0.
 
     A subclass adds `propose`.
 
     Args:
         problem: What may be known.
         rng: Source of all randomness.
-        whiten: Search along the principal axes of round 0, not those of the box.
+        whiten: Search along the principal axes of round 0, not those of the box; for sequences without effect.
         max_points: Designs the process is fitted to: those closest to the best one.
         fit_steps: Most iterations of a fit.
 
@@ -66,12 +101,14 @@ class GPOptimizer(ArchiveOptimizer):
 
     def update(self) -> None:
         """Fit the process to the designs closest to the best one."""
-        start = self.to_unit(self.rounds[0][0])
-        self.axes = Whitening(start, UNIT) if self.whiten else Whitening.identity(start)
-        v, y = self.axes(self.to_unit(self.x)), self.y
-        near = (v - v[y.argmax()]).norm(dim=1).argsort(stable=True)[: self.max_points].sort().values
+        start = self.to_vectors(self.rounds[0][0])
+        tokens = self.domain.size if isinstance(self.domain, Sequences) else None
+        self.axes = Whitening(start, UNIT) if self.whiten and tokens is None else Whitening.identity(start)
+        v, y = self.axes(self.to_vectors(self.x)), self.y
+        distance = (v - v[y.argmax()]).norm(dim=1, p=2 if tokens is None else 0)
+        near = distance.argsort(stable=True)[: self.max_points].sort().values
         self.v, self.y_std = v[near], float(y[near.to(y.device)].std())
-        self.gp = fit_gp(self.v, y[near.to(y.device)], self.fit_steps)
+        self.gp = fit_gp(self.v, y[near.to(y.device)], self.fit_steps, tokens)
 
     @torch.no_grad()
     def mean(self, v: Tensor) -> Tensor:
@@ -90,7 +127,7 @@ class GPOptimizer(ArchiveOptimizer):
 
     def predict(self, x: Tensor) -> Tensor:
         """See `Optimizer.predict`."""
-        return self.mean(self.axes(self.to_unit(x))).to(x)
+        return self.mean(self.axes(self.to_vectors(x))).to(x)
 
     def diagnostics(self) -> dict[str, float]:
         """Adds `noise_std` in the score's units and `lengthscale`, the median over coordinates."""

@@ -42,7 +42,7 @@ class CmaEs(ArchiveOptimizer):
 
     def update(self) -> None:
         """Start from round 0 and play all rounds."""
-        self.axes = Whitening(self.to_unit(self.rounds[0][0]).cpu())
+        self.axes = Whitening(self.to_vectors(self.rounds[0][0]).cpu())
         options = {"seed": np.nan, "randn": self._randn, "verbose": -9}
         self.strategy = cma.CMAEvolutionStrategy(np.zeros(len(self.axes.center)), self.sigma, options)
         for x, y in self.rounds:
@@ -54,7 +54,7 @@ class CmaEs(ArchiveOptimizer):
         es.opts["CMA_mu"] = max(2, round(self.parents * len(y)))
         es.sp.set(es.opts, popsize=len(y), verbose=False)
         es.ask(len(y))  # brings its eigenvectors up to date, as `cma`'s own `feed_for_resume` does
-        es.tell(list(self.axes(self.to_unit(x).cpu()).numpy()), (-y).tolist())
+        es.tell(list(self.axes(self.to_vectors(x).cpu()).numpy()), (-y).tolist())
 
     def _randn(self, *size: int) -> NDArray[np.float64]:
         """Standard normal numbers from `rng`."""

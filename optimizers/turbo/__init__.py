@@ -10,6 +10,7 @@ from botorch.utils.sampling import draw_sobol_samples
 from torch import Generator, Tensor
 
 from bbo_bench.core import Problem
+from bbo_bench.domains import Box, Sequences
 from bbo_bench.seeding import seeded
 from bbo_bench.surrogate.gp import GPOptimizer
 
@@ -19,14 +20,16 @@ __all__ = ["Turbo"]
 class Turbo(GPOptimizer):
     """Draws functions from the posterior and asks for their maximizers within a box around the best design.
 
-    The box has the sides L·λ_i/(∏λ_j)^(1/d) with the kernel's lengthscales λ. L doubles after `successes` improving
+    The box has the sides L·λ_i/(∏λ_j)^(1/d) with the kernel's lengthscales λ; for sequences it is a Hamming ball, of
+    radius L times their length (as in CASMOPOLITAN, Wan et al. 2021). L doubles after `successes` improving
     rounds in a row, and halves after ⌈max(4, d)/n⌉ rounds of n designs without improvement. Below `length_min` the
     search starts again from samples of the prior. All of it follows from the told scores.
 
     Args:
         problem: What may be known.
         rng: Source of all randomness.
-        length: Initial L, in units of 5 standard deviations of round 0 (of the unit cube without `whiten`).
+        length: Initial L, in units of 5 standard deviations of round 0 (of the unit cube without `whiten`; of a
+            sequence's length).
         length_min: L at which the search starts again.
         length_max: Largest L.
         successes: Improving rounds in a row that double L.
@@ -38,6 +41,8 @@ class Turbo(GPOptimizer):
     Raises:
         ValueError: If a setting is out of range.
     """
+
+    domains = (Box, Sequences)
 
     first: int
     best: float
@@ -76,23 +81,49 @@ class Turbo(GPOptimizer):
 
     def propose(self, n: int) -> Tensor:
         """Maximizers of `n` posterior draws, each over the candidates of its chunk."""
-        own = self.axes(self.to_unit(torch.cat([x for x, _ in self.rounds[self.first :]])))
+        own = self.axes(self.to_vectors(torch.cat([x for x, _ in self.rounds[self.first :]])))
         center = own[self.mean(own).argmax()]
         sampler = MaxPosteriorSampling(self.gp, replacement=False)
-        sizes = [min(self.chunk, n - done) for done in range(0, n, self.chunk)]
+        v = own[:0]
         with seeded(self.rng), torch.no_grad():
-            return torch.cat([sampler(self._candidates(center), size) for size in sizes])
+            while len(v) < n:
+                candidates = self._candidates(center, v)
+                v = torch.cat([v, sampler(candidates, min(self.chunk, n - len(v), len(candidates)))])
+        return v
 
-    def _candidates(self, center: Tensor) -> Tensor:
-        """`min(100 d, 5000) x d` Sobol points of the trust region, about 20 coordinates of each off its center."""
+    def _candidates(self, center: Tensor, chosen: Tensor) -> Tensor:
+        """About `min(100 d, 5000) x d` points of the trust region, about 20 coordinates of each off its center."""
+        n = max(self.chunk, min(100 * len(center), 5000))
+        if isinstance(self.domain, Sequences):
+            return self._mutants(center, chosen, n, self.domain.size)
+        return self._sobol(center, n)
+
+    def _sobol(self, center: Tensor, n: int) -> Tensor:
+        """`n x d` Sobol points of the box around the center."""
         d = len(center)
-        n = max(self.chunk, min(100 * d, 5000))
         weight = self.lengthscale().log()
         side = self.length * (weight - weight.mean()).exp()
         sobol = draw_sobol_samples(torch.stack([center - side / 2, center + side / 2]), n, q=1).squeeze(1)
         moved = torch.rand(n, d) < min(20 / d, 1)
         moved[torch.arange(n), torch.randint(d, (n,))] = True
         return self.within(torch.where(moved.to(center.device), sobol, center))
+
+    def _mutants(self, center: Tensor, chosen: Tensor, n: int, size: int) -> Tensor:
+        """Up to `n x d` sequences of the Hamming ball around the center, neither told nor `chosen` before.
+
+        The ball grows where it has too few of them; where all sequences are known, known ones do.
+        """
+        d = len(center)
+        for radius in range(max(1, round(self.length * d)), d + 1):
+            count = 1 + (torch.rand(n, 1) * min(radius, 20)).floor()
+            moved = torch.rand(n, d).argsort(1).argsort(1) < count
+            other = (center.cpu() + torch.randint(1, size, (n, d))) % size
+            new = self.unseen(torch.where(moved, other, center.cpu()).to(center), chosen)
+            if len(new) >= min(self.chunk, n):
+                return new
+        anywhere = torch.randint(size, (n, d)).to(center)
+        new = self.unseen(anywhere, chosen)
+        return new if len(new) else anywhere
 
     def update(self) -> None:
         """Fit the process, and derive the trust region from the scores of all rounds."""

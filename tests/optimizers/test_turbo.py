@@ -35,7 +35,7 @@ def test_starts_again_from_the_prior_when_the_region_has_collapsed(problem, buil
 def test_proposals_lie_in_the_trust_region(problem, play, build):
     optimizer = build("turbo", problem, **QUICK)
     play(optimizer, rounds=2)
-    v = optimizer.axes(optimizer.to_unit(optimizer.x))
+    v = optimizer.axes(optimizer.to_vectors(optimizer.x))
     center = v[optimizer.mean(v).argmax()]
     scales = optimizer.lengthscale()
     side = optimizer.length * scales / scales.log().mean().exp()
@@ -46,7 +46,7 @@ def test_proposals_lie_in_the_trust_region(problem, play, build):
 def test_fits_the_points_closest_to_the_best(problem, play, build):
     optimizer = build("turbo", problem, max_points=20)
     play(optimizer, rounds=1)
-    v, best = optimizer.axes(optimizer.to_unit(optimizer.x)), optimizer.y.argmax()
+    v, best = optimizer.axes(optimizer.to_vectors(optimizer.x)), optimizer.y.argmax()
     distance = (v - v[best]).norm(dim=1)
     kept = (optimizer.v - v[best]).norm(dim=1)
     assert torch.allclose(kept.sort().values, distance.sort().values[:20])

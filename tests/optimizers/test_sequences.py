@@ -1,0 +1,112 @@
+"""Evolution and Bayesian optimization of sequences: what they propose, and that they find motifs."""
+
+import itertools
+
+import pytest
+import torch
+
+from bbo_bench.core import Prior, Problem
+from bbo_bench.domains import Sequences
+from bbo_bench.seeding import generator
+from bbo_bench.surrogate.gp import fit_gp
+
+SETTINGS = {"genetic": {}, "turbo": {"fit_steps": 20}}
+
+
+class Uniform(Prior):
+    """Draws sequences uniformly."""
+
+    def __init__(self, domain):
+        self.domain, self.latent_shape = domain, domain.shape
+
+    def sample(self, n, rng):
+        return self.domain.sample(n, rng)
+
+    def decode(self, z):
+        return z
+
+    def encode(self, x):
+        return x
+
+    def to(self, device):
+        return self
+
+
+def problem_of(length, size, rounds):
+    domain = Sequences(length, "ABCDEFGH"[:size])
+    return Problem(domain, Uniform(domain), rounds)
+
+
+def matches(x):
+    """Positions that hold the first token."""
+    return (x == 0).double().sum(1)
+
+
+def played(optimizer, rounds, seed=0):
+    for i, n in enumerate(rounds):
+        optimizer.rng.manual_seed(i)
+        x = optimizer.ask(n) if i else optimizer.problem.prior.sample(n, generator(seed, "start"))
+        optimizer.tell(optimizer.domain.check(x), matches(x))
+    return optimizer
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_finds_a_target_sequence(build, name):
+    rounds = (40, 80, 160, 160)
+    optimizer = played(build(name, problem_of(20, 4, rounds), **SETTINGS[name]), rounds)
+    uniform = matches(optimizer.domain.sample(sum(rounds), generator(1))).max()
+    assert matches(optimizer.recommend(1)) >= uniform + 3
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_asks_for_no_sequence_twice_while_there_are_others(build, name):
+    rounds = (8, 16, 24)
+    optimizer = played(build(name, problem_of(5, 4, rounds), **SETTINGS[name]), rounds[:2])
+    x = torch.cat([optimizer.x, optimizer.ask(24)])
+    assert len(x[8:].unique(dim=0)) == len(x[8:])  # round 0 is the prior's
+    told = {tuple(row) for row in optimizer.x.tolist()}
+    assert not told & {tuple(row) for row in x[24:].tolist()}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_goes_on_where_all_sequences_are_known(build, name):
+    optimizer = build(name, problem_of(2, 2, (4, 8)), **SETTINGS[name])
+    every = torch.tensor(list(itertools.product(range(2), repeat=2)))
+    optimizer.tell(every, matches(every))
+    optimizer.domain.check(optimizer.ask(8))
+
+
+def test_children_have_their_parents_tokens(build):
+    optimizer = played(build("genetic", problem_of(12, 8, (30,)), point_mutations=0.0), (30,))
+    parents, children = optimizer.recommend(10), optimizer.ask(20)
+    assert all((children[:, [i]] == parents[:, i]).any(1).all() for i in range(12))
+
+
+def test_mutations_are_as_many_as_asked_for_and_uniform(build):
+    optimizer = build("genetic", problem_of(10, 4, (30,)), point_mutations=2.0)
+    u = torch.full((50_000, 10), 3.0, dtype=torch.double)
+    mutated = optimizer._substitute(u, 4)
+    assert float((mutated != 3).sum(1).double().mean()) == pytest.approx(2, abs=0.02)
+    shares = torch.stack([(mutated[mutated != 3] == token).double().mean() for token in range(3)])
+    torch.testing.assert_close(shares, torch.full((3,), 1 / 3, dtype=torch.double), atol=0.01, rtol=0)
+
+
+def test_turbo_stays_in_its_hamming_ball(build):
+    optimizer = played(build("turbo", problem_of(20, 4, (40, 8)), fit_steps=20, length=0.25), (40,))
+    center = optimizer.x[optimizer.predict(optimizer.x).argmax()]
+    distance = (optimizer.ask(100) != center).sum(1)
+    assert distance.max() <= 5 and distance.min() >= 1 and len(distance.unique()) > 2
+
+
+def test_the_kernel_is_that_of_weighted_hamming_distances():
+    v = torch.randint(4, (12, 3), generator=generator(0)).double()
+    kernel = fit_gp(v, v[:, 0], steps=5, tokens=4).covar_module
+    scale = kernel.lengthscale.detach().squeeze()
+    expected = torch.exp(-0.5 * ((v[:, None] != v) / scale.square()).sum(-1))
+    torch.testing.assert_close(kernel(v, v).to_dense().detach(), expected)
+
+
+def test_lengthscales_tell_which_positions_matter():
+    v = torch.randint(4, (150, 3), generator=generator(0)).double()
+    scale = fit_gp(v, (v[:, 1] == 2).double(), steps=50, tokens=4).covar_module.lengthscale.detach().squeeze()
+    assert scale[1] < scale[[0, 2]].min() / 2

@@ -1,0 +1,113 @@
+"""Molecules by RDKit: from SELFIES, with their fingerprints, their synthetic accessibility, and MOSES's filters.
+
+Sources: Krenn et al., "Self-referencing embedded strings (SELFIES)", 2020; Ertl and Schuffenhauer, "Estimation of
+synthetic accessibility score of drug-like molecules", 2009; Polykovskiy et al., "Molecular Sets (MOSES)", 2020.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import selfies
+from rdkit import Chem, DataStructs, RDConfig, rdBase
+from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
+
+BITS = 2048
+ELEMENTS = frozenset(("C", "N", "S", "O", "F", "Cl", "Br", "H"))
+"""What a molecule of MOSES is made of."""
+LARGEST_RING = 7
+MORGAN = GetMorganGenerator(radius=2, fpSize=BITS)
+
+Molecule = Chem.Mol
+Words = npt.NDArray[np.uint64]
+
+
+def molecule(text: str) -> Molecule | None:
+    """The molecule of a string of SELFIES tokens; None where RDKit cannot make it, or it has no atom.
+
+    Padding is skipped wherever it stands, and what SELFIES cannot bond is left out, so that nearly all strings are
+    molecules.
+    """
+    with rdBase.BlockLogs():
+        found = Chem.MolFromSmiles(selfies.decoder(text))
+    return found if found is not None and found.GetNumAtoms() else None
+
+
+def smiles(text: str) -> str:
+    """Canonical SMILES of a string of SELFIES tokens; empty where it is no molecule."""
+    found = molecule(text)
+    return Chem.MolToSmiles(found) if found is not None else ""
+
+
+def fingerprint(text: str) -> npt.NDArray[np.uint8]:
+    """Morgan fingerprint of radius 2, as 2,048 bits; all 0 where the string is no molecule."""
+    found = molecule(text)
+    return np.zeros(BITS, np.uint8) if found is None else MORGAN.GetFingerprintAsNumPy(found)
+
+
+def accessibility(text: str) -> float:
+    """The SA score of a SMILES string."""
+    return synthetic_accessibility(Chem.MolFromSmiles(text))
+
+
+def synthetic_accessibility(found: Molecule) -> float:
+    """The SA score by Ertl and Schuffenhauer: from 1, easy to make, to 10."""
+    return float(_sascorer().calculateScore(found))
+
+
+def natural(text: str) -> bool:
+    """Whether a string of SELFIES tokens is a molecule that MOSES would keep.
+
+    It has the elements of MOSES, neither charges nor unpaired electrons, no ring of more than 7 atoms, and nothing
+    that the medicinal chemistry filters or PAINS match.
+    """
+    found = molecule(text)
+    if found is None or any(len(ring) > LARGEST_RING for ring in found.GetRingInfo().AtomRings()):
+        return False
+    plain = all(
+        atom.GetSymbol() in ELEMENTS and not atom.GetFormalCharge() and not atom.GetNumRadicalElectrons()
+        for atom in found.GetAtoms()
+    )
+    return plain and not _filters().match(found)
+
+
+class _Filters(NamedTuple):
+    """Unwanted substructures, and the bits of the pattern fingerprint that a molecule with one must have."""
+
+    patterns: list[Molecule]
+    bits: Words
+
+    def match(self, found: Molecule) -> bool:
+        """Whether a molecule has one of them; only those are looked for that the fingerprint leaves possible."""
+        possible = ~(self.bits & ~_pattern_bits(found)).any(1)
+        return any(found.HasSubstructMatch(self.patterns[i]) for i in np.flatnonzero(possible))
+
+
+@cache
+def _filters() -> _Filters:
+    """MOSES's, written for explicit hydrogens, which are merged into the atoms so that others match too."""
+    with np.load(Path(__file__).with_name("filters.npz")) as file:
+        patterns = [Chem.MergeQueryHs(Chem.MolFromSmarts(str(pattern))) for pattern in file["smarts"]]
+    return _Filters(patterns, np.stack([_pattern_bits(pattern) for pattern in patterns]))
+
+
+def _pattern_bits(found: Molecule) -> Words:
+    return np.frombuffer(DataStructs.BitVectToBinaryText(Chem.PatternFingerprint(found, fpSize=BITS)), np.uint64)
+
+
+@cache
+def _sascorer() -> Any:
+    """RDKit's contributed module, which lies outside its package."""
+    folder = os.path.join(RDConfig.RDContribDir, "SA_Score")
+    sys.path.append(folder)
+    try:
+        return import_module("sascorer")
+    finally:
+        sys.path.remove(folder)

@@ -36,7 +36,7 @@ def written(task: Molecule, smiles: str) -> Tensor:
 
 
 def children(x: Tensor, size: int, n: int, rng: Generator) -> Tensor:
-    """`n` designs from `m x 48` parents: the head of one and the tail of another, or one changed in one to three places.
+    """`n` designs from `m x 48` parents: head of one and tail of another, or one changed in one to three places.
 
     A place gets a random token, loses its token, or makes room for another.
     """

@@ -1,11 +1,9 @@
-"""The denoiser of one-hot latents: beliefs about every row by Bayes' rule, to which a transformer adds the context."""
+"""The denoiser of one-hot latents: beliefs about every row by Bayes' rule, to which a network adds the context."""
 
 from __future__ import annotations
 
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor, nn
-
-from bbo_bench.diffusion.denoisers import Transformer
 
 
 class Categorical(nn.Module):
@@ -16,43 +14,35 @@ class Categorical(nn.Module):
     log-likelihoods what a row's neighbours say of it; so E[x_0 | x_t] is a convex combination of the categories.
 
     Args:
-        length: Rows in a latent.
-        categories: Size of a row.
+        net: Maps `n x length/group x group categories` beliefs and timesteps to logits of that shape.
         height: What tells a one-hot entry of the latents from the others.
-        group: Rows that the transformer takes as one.
+        group: Rows that the network takes as one.
         schedule: The `beta_schedule` of the prior's scheduler.
         timesteps: Its `num_train_timesteps`.
-        width: Size of the transformer's hidden layers.
-        depth: Number of its blocks.
-        heads: Number of its attention heads.
     """
 
     alpha_bar: Tensor
 
     def __init__(
         self,
-        length: int,
-        categories: int,
+        net: nn.Module,
         height: float,
         group: int,
         schedule: str = "squaredcos_cap_v2",
         timesteps: int = 1000,
-        width: int = 128,
-        depth: int = 3,
-        heads: int = 4,
     ) -> None:
         super().__init__()
         alpha_bar = DDIMScheduler(num_train_timesteps=timesteps, beta_schedule=schedule).alphas_cumprod
         self.register_buffer("alpha_bar", alpha_bar, persistent=False)
         self.height = height
-        self.grouped = (length // group, group * categories)
-        self.net = Transformer(*self.grouped, width, depth, heads)
+        self.group = group
+        self.net = net
 
     def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
         """Predictions for `n x length x categories` noisy latents at `n` timesteps (or one for all), of their shape."""
         alpha_bar = self.alpha_bar[timestep.reshape(-1).long()][:, None, None]
         likelihood = alpha_bar.sqrt() * self.height / (1 - alpha_bar) * x
         beliefs = x.shape[-1] ** 0.5 * likelihood.softmax(-1)
-        context = self.net(beliefs.reshape(-1, *self.grouped), timestep).reshape(x.shape)
+        context = self.net(beliefs.unflatten(1, (-1, self.group)).flatten(2), timestep).reshape(x.shape)
         x0 = self.height * ((likelihood + context).softmax(-1) - 1 / x.shape[-1])
         return (alpha_bar.sqrt() * x - x0) / (1 - alpha_bar).sqrt()

@@ -259,10 +259,11 @@ def test_the_denoiser_knows_the_height_of_the_latents(task: Molecule) -> None:
 
 def test_an_untrained_denoiser_is_the_posterior_of_independent_words(task: Molecule) -> None:
     """Bayes' rule with a uniform prior, computed by hand from the Gaussian densities."""
+    from bbo_bench.diffusion.denoisers import Convolution
     from bbo_bench.tasks.molecule.denoiser import Categorical
 
     codec, rng = task.codec(), generator(0, "posterior")
-    net = Categorical(48, 64, float(codec.rows.scale), group=3, width=8, depth=1, heads=2)
+    net = Categorical(Convolution(24, 128, width=8, depth=1), float(codec.rows.scale), group=2)
     z = codec.encode(task.reference()[:2])
     t = torch.tensor([400, 700])
     a, s = (value.sqrt()[:, None, None] for value in (net.alpha_bar[t], 1 - net.alpha_bar[t]))

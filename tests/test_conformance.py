@@ -2,6 +2,7 @@
 
 import random
 import socket
+from contextlib import suppress
 
 import pytest
 import torch
@@ -12,8 +13,9 @@ from bbo_bench.loop import OptimizerError
 from bbo_bench.oracle import TaskError
 from bbo_bench.plugins import choices
 from bbo_bench.record import RecordError
-from bbo_bench.testing import OptimizerSuite, Probe, TaskSuite, check_plugin
-from bbo_bench.testing.probe import representatives
+from bbo_bench.seeding import generator
+from bbo_bench.testing import OptimizerSuite, Probe, SequenceProbe, TaskSuite, check_plugin
+from bbo_bench.testing.probe import Fragile, Killed, contents, made, play, problem_of, representatives
 
 for _name, _choice in choices("task").items():
     _marks = [pytest.mark.skipif(bool(_choice.missing), reason=f"needs {_choice.missing}")]
@@ -29,6 +31,35 @@ class TestProbe(TaskSuite):
     @classmethod
     def fresh(cls):
         return Probe()
+
+
+class TestSequenceProbe(TaskSuite):
+    """So is the one of sequences."""
+
+    @classmethod
+    def fresh(cls):
+        return SequenceProbe()
+
+
+BOXES_ONLY = {"cma_es", "qlogei", "qlogei_raw"}
+
+
+@pytest.mark.parametrize("name", sorted(set(representatives("optimizer")) - BOXES_ONLY))
+def test_optimizers_of_sequences_resume_byte_for_byte(name, tmp_path):
+    build, rounds = made("optimizer", name), (8, 8, 8)
+    whole = play(tmp_path / "whole", build, SequenceProbe(), rounds)
+    for _ in rounds:
+        with suppress(Killed):
+            play(tmp_path / "killed", build, SequenceProbe(), rounds, record=Fragile)
+    assert contents(tmp_path / "killed") == whole
+
+
+@pytest.mark.parametrize("name", sorted(set(representatives("optimizer")) & BOXES_ONLY))
+def test_optimizers_of_boxes_say_so(name):
+    with pytest.raises(
+        TypeError, match="searches a Box, got the domain Sequences; choose an optimizer for this domain"
+    ):
+        made("optimizer", name)(problem_of(SequenceProbe(), (8, 8)), generator(0))
 
 
 class Sound(Optimizer):

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 
 class MLP(nn.Module):
-    """Residual multilayer perceptron for latents that are vectors.
+    """Residual multilayer perceptron for latents that are vectors, or small enough to be laid out as one.
 
     The output layer starts at zero: an untrained `MLP` predicts zero, which under v-prediction is the exact denoiser of
     the standard normal distribution.
 
     Args:
-        dim: Size of a latent.
+        dim: Size of a latent, over all its dimensions.
         width: Size of the hidden layers.
         depth: Number of residual blocks.
     """
@@ -33,12 +33,12 @@ class MLP(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
-        """Predictions for `n x dim` noisy latents at `n` timesteps (or one for all), of the latents' shape."""
+        """Predictions for `n x latent_shape` noisy latents at `n` timesteps (or one for all), of their shape."""
         time = self.embed_time(timestep.reshape(-1))
-        h = self.embed(x)
+        h = self.embed(x.flatten(1))
         for block in self.blocks:
             h = block(h, time)
-        output: Tensor = self.out(self.norm(h))
+        output: Tensor = self.out(self.norm(h)).reshape(x.shape)
         return output
 
 

@@ -44,7 +44,7 @@ class Generative(Optimizer):
         self.reference = self.prior.denoiser
         self.proxy = proxy() if proxy is not None else None
         self.diversity = diversity
-        self.x = torch.empty(0, *problem.domain.shape, device=rng.device)
+        self.x = problem.domain.sample(0, rng)
         self.y = torch.empty(0, device=rng.device)
 
     @abstractmethod

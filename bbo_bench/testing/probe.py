@@ -1,4 +1,4 @@
-"""A small problem that every optimizer of a box can be tried on, and runs of it."""
+"""Small problems that every optimizer can be tried on, a box and sequences, and runs of them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from torch import Tensor
+from torch import Tensor, nn
 
 from bbo_bench.core import Problem, State, Task
 from bbo_bench.device import limited_threads
-from bbo_bench.diffusion.codecs import Standardize
-from bbo_bench.diffusion.denoisers import MLP
+from bbo_bench.diffusion.codecs import OneHot, Standardize
+from bbo_bench.diffusion.denoisers import MLP, Convolution
 from bbo_bench.diffusion.prior import DiffusionPrior
-from bbo_bench.domains import Box
+from bbo_bench.domains import Box, Sequences
 from bbo_bench.loop import Budget, Build, run
 from bbo_bench.plan import check
 from bbo_bench.plugins import Kind, choices, find
@@ -75,6 +75,51 @@ class Probe(Task):
     def render(self, x: Tensor, axes: Axes) -> None:
         """See `Task.render`: a point."""
         axes.plot(*x.tolist(), "o")
+
+
+class SequenceProbe(Task):
+    """How many tokens of a sequence are the first of the alphabet; natural ones are uniform.
+
+    The untrained denoiser sees no tokens, so its samples are uniform: E[score] = 3/4 (5/4 + 1/3) - 1/4.
+    """
+
+    domain = Sequences(6, "ACGT")
+    noise_std = 0.1
+    y_prior = 0.9375
+    best_known = 6.0
+    infeasible_score = -1.0
+
+    def best_design(self) -> Tensor:
+        """See `Task.best_design`."""
+        return torch.zeros(6, dtype=torch.long)
+
+    def prior(self) -> DiffusionPrior:
+        """See `Task.prior`."""
+        with seeded(generator(0, "probe")):
+            denoiser = Convolution(6, 4, width=16, depth=1, kernel=3)
+        schedule = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
+        distillation = {"steps": 5, "passes": 2, "trajectories": 64}
+        return DiffusionPrior(denoiser, OneHot(self.domain), schedule, {"steps": 5}, distillation)
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        """See `Task.evaluate`; −inf for a sequence that ends with the last token of the alphabet."""
+        return (x == 0).double().sum(1).where(x[:, -1] < 3, -torch.inf)
+
+    def valid(self, x: Tensor) -> Tensor:
+        """Whether a sequence does not end with the last token."""
+        return x[:, -1] < 3
+
+    def features(self, x: Tensor) -> Tensor:
+        """One-hot vectors."""
+        return nn.functional.one_hot(x, 4).flatten(1).double()
+
+    def reference(self) -> Tensor:
+        """See `Task.reference`."""
+        return self.domain.sample(64, generator(0, "reference")).clamp(max=2)
+
+    def render(self, x: Tensor, axes: Axes) -> None:
+        """See `Task.render`: the letters."""
+        axes.text(0.5, 0.5, *self.domain.text(x[None]))
 
 
 class Killed(BaseException):

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from bbo_bench.archive import ArchiveOptimizer
-from bbo_bench.core import Problem
+from bbo_bench.core import Domain, Problem
 from bbo_bench.diffusion.finetune import check_counts
 from bbo_bench.diffusion.steering import Steered
 
@@ -43,6 +43,8 @@ class BestOfN(Steered):
 
 class BestQueried(ArchiveOptimizer):
     """Queries samples of the prior and ships those of the highest observed scores: best of N by the oracle itself."""
+
+    domains = (Domain,)
 
     def ask(self, n: int) -> Tensor:
         """Fresh samples of the prior."""

@@ -9,6 +9,7 @@ SMALL = {"sample_size": 8, "in_channels": 1, "out_channels": 1, "block_out_chann
 BLOCKS = {"down_block_types": ("DownBlock2D", "AttnDownBlock2D"), "up_block_types": ("AttnUpBlock2D", "UpBlock2D")}
 NETWORKS = {
     "mlp": (lambda: MLP(6, 16, 1), (6,)),
+    "mlp of sequences": (lambda: MLP(35, 16, 1), (7, 5)),
     "transformer": (lambda: Transformer(7, 5, 16, 2, 2), (7, 5)),
     "convolution": (lambda: Convolution(7, 5, 16, 2, 3), (7, 5)),
     "unet": (lambda: UNet(**SMALL, **BLOCKS, norm_num_groups=4), (1, 8, 8)),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FEATURES = 512
-SCALE = 0.28
+SCALE = 0.2
 """Root mean square of the latents."""
 PICTURE = 400
 """Pixels on the side of a drawing."""

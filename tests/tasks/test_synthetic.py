@@ -170,7 +170,7 @@ def test_uniform_designs_are_standard_normal_latents() -> None:
     x = task.domain.sample(10_000, generator(0, "uniform"))
     z = codec.encode(x)
     assert float(z.mean()) == pytest.approx(0, abs=0.01) and float(z.std()) == pytest.approx(1, abs=0.01)
-    torch.testing.assert_close(codec.decode(z), x, atol=1e-5, rtol=0)
+    torch.testing.assert_close(codec.decode(z), x, atol=1e-4, rtol=0)
     assert codec.encode(torch.tensor([[-10.0, 0.0, 10.0] * 7])[:, :20])[0, :3].tolist() == pytest.approx(
         [-4.75, 0, 4.75], abs=0.1
     )

@@ -61,6 +61,7 @@ def describe(task: TFBind8) -> dict[str, float]:
     return {
         "median": float(median),
         f"above {BINDER}": len(binders),
+        f"share of G and C above {BINDER}": float(((binders == 1) | (binders == 2)).double().mean()),
         "local optima": optima,
         "ascent: mean score": float(reached.mean()),
         "ascent: share that ends in the optimum": float((reached == 1).double().mean()),

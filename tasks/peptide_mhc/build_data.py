@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterable
 from importlib import import_module
 from itertools import combinations
 from pathlib import Path
@@ -86,7 +87,7 @@ def nine_mers(archive: Path) -> pd.DataFrame:
     return table[table.peptide.str.fullmatch(f"[{RESIDUES}]{{{LENGTH}}}")]
 
 
-def numbers(text: pd.Index[str]) -> Peptides:
+def numbers(text: Iterable[str]) -> Peptides:
     """`n x 9` numbers of residues."""
     return np.array([[RESIDUES.index(letter) for letter in peptide] for peptide in text], dtype=np.uint8)
 

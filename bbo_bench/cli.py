@@ -95,8 +95,7 @@ def show(parsed: argparse.Namespace) -> int:
     if choice.missing:
         print(f"It needs {', '.join(choice.missing)}, not installed here: {choice.remedy}\n")
     print(f"settings:\n{_indented(choice.settings)}")
-    if (recipe := choice.file.with_name("prior.yaml")).exists():
-        made = yaml.safe_load(recipe.read_text(encoding="utf-8")).get("made", {})
+    if made := _prior_of(choice):
         print(f"prior:\n{_indented(made)}")
     if (readme := choice.file.with_name("README.md")).exists():
         print(readme.read_text(encoding="utf-8"))
@@ -166,6 +165,14 @@ def _named(text: str) -> Choice:
         names = [each for kind in kinds for each in choices(kind)]
         raise PluginError(unknown("task or optimizer", name, names))
     return found[0]
+
+
+def _prior_of(choice: Choice) -> dict[str, object]:
+    """How the prior of a task was made, and how good it is; empty where its folder does not say."""
+    recipes = sorted(choice.file.parent.glob("**/prior.yaml"))
+    made = [yaml.safe_load(recipe.read_text(encoding="utf-8")).get("made", {}) for recipe in recipes]
+    own = [each for each in made if each.get("command", "").endswith(f"task={choice.name}")]
+    return next(iter(own or made if len(own or made) == 1 else []), {})
 
 
 def _indented(node: object) -> str:

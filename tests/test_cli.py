@@ -58,6 +58,12 @@ def test_show_prints_settings_and_the_quality_of_the_prior(cli):
     assert "step: 2.0" in cli("show", "toy_search_wide").out
 
 
+def test_show_finds_the_prior_of_a_variant(cli):
+    assert "command: bbo-bench prior train task=airfoil" in cli("show", "task=airfoil_climb").out, "shared"
+    assert "command: bbo-bench prior train task=tfbind8_egr2" in cli("show", "task=tfbind8_egr2").out, "its own"
+    assert "prior:" not in cli("show", "task=toy").out
+
+
 def test_a_run_writes_its_folder_and_nothing_else(cli, tmp_path):
     assert cli(*RUN, *TINY, "seed=3", "name=first").status == 0
     folder = tmp_path / "results/first/toy/toy_search/seed_3"

@@ -15,6 +15,8 @@ from hydra.utils import instantiate
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from bbo_bench.diffusion.consistency import FILE, distilled_from, fingerprint
+from bbo_bench.diffusion.estimates import ESTIMATES
 from bbo_bench.diffusion.train import quality
 from bbo_bench.plugins import find
 from bbo_bench.seeding import generator
@@ -158,6 +160,18 @@ def test_the_prior_is_mediocre(name: str) -> None:
     assert name.startswith("rosenbrock") == (task.noise_std == 0)
     assert task.noise_std == 0 or 0.02 < task.noise_std / float(y.std()) < 0.05
     assert y.max() < uniform.mean() + 6 * uniform.std() and data.max() < task.best_known
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_consistency_model_is_that_of_the_prior_and_keeps_its_spread(name: str) -> None:
+    task = load(name)
+    prior, file = task.prior(), FOLDER / name / FILE
+    assert distilled_from(file) == fingerprint(prior)
+    x = prior.noise(512, generator(0, "quality"))
+    x0 = ESTIMATES["consistency"](prior, prior.transition)(torch.zeros(len(x), dtype=torch.long), x)
+    measured = quality(task, prior.decode(x0))
+    assert min(measured["precision"], measured["recall"]) > 0.7
+    assert float(x0.std()) == pytest.approx(float(prior.encode(task.reference()).std()), abs=0.1)
 
 
 def test_all_priors_together_are_small() -> None:

@@ -89,12 +89,12 @@ class QLogEI(GPOptimizer):
             "sample_around_best_sigma": self.around_best,
         }
         points, _ = optimize_acqf(
-            acquisition, self._bounds(), q, self.restarts, raw_samples=self.raw_samples, options=options
+            acquisition, self._bounds(v), q, self.restarts, raw_samples=self.raw_samples, options=options
         )
         return self.within(points)
 
-    def _bounds(self) -> Tensor:
-        """`2 x d` corners of the search box."""
+    def _bounds(self, v: Tensor) -> Tensor:
+        """`2 x d` corners of the search box, and of `n x d` points that were moved out of it on their way into the domain."""
         low, high = self.v.amin(0), self.v.amax(0)
         margin = self.margin * (high - low)
-        return torch.stack([low - margin, high + margin])
+        return torch.stack([torch.minimum(low - margin, v.amin(0)), torch.maximum(high + margin, v.amax(0))])

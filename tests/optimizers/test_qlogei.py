@@ -24,9 +24,18 @@ def test_improves_on_what_it_knows(problem, play, build):
 def test_searches_around_the_data(problem, play, build):
     optimizer = build("qlogei", problem, margin=0.5, **QUICK)
     play(optimizer, rounds=1)
-    low, high = optimizer._bounds()
+    low, high = optimizer._bounds(optimizer.v)
     spread = optimizer.v.amax(0) - optimizer.v.amin(0)
     assert torch.allclose(high - low, 2 * spread)
+
+
+def test_points_moved_out_of_the_search_box_widen_it(problem, play, build):
+    optimizer = build("qlogei", problem, margin=0.0, **QUICK)
+    play(optimizer, rounds=1)
+    outside = optimizer.v.amax(0, keepdim=True) + 1
+    low, high = optimizer._bounds(torch.cat([optimizer.v, outside]))
+    assert torch.equal(high, outside[0]) and torch.equal(low, optimizer.v.amin(0))
+    optimizer._optimize(optimizer.gp, torch.cat([optimizer.v, outside]), 2)
 
 
 def test_beats_random_search(problem, play, build, random_best):

@@ -94,7 +94,7 @@ class QLogEI(GPOptimizer):
         return self.within(points)
 
     def _bounds(self, v: Tensor) -> Tensor:
-        """`2 x d` corners of the search box, and of `n x d` points that were moved out of it on their way into the domain."""
+        """`2 x d` corners of the search box, with `n x d` points that a move into the domain has taken out of it."""
         low, high = self.v.amin(0), self.v.amax(0)
         margin = self.margin * (high - low)
         return torch.stack([torch.minimum(low - margin, v.amin(0)), torch.maximum(high + margin, v.amax(0))])

@@ -104,5 +104,5 @@ class OneHot(Codec):
 
     def encode(self, x: Tensor) -> Tensor:
         """See `Prior.encode`."""
-        rows: Tensor = nn.functional.one_hot(x, self.size) - 1 / self.size
-        return self.scale * rows
+        z: Tensor = self.scale * (nn.functional.one_hot(x, self.size) - 1 / self.size)
+        return z

@@ -39,7 +39,7 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
     out = Path(folders[0], "report") if out is None else out
     out.mkdir(parents=True, exist_ok=True)
     whole = aggregate.derived(table(runs.complete))
-    estimates = aggregate.per_task(whole, [*DERIVED, *METRICS, *own(whole)])
+    estimates = aggregate.per_task(whole, [*DERIVED, *METRICS, *own(whole.columns)])
     kin = families(runs.complete)
     names = order(kin)
     results = tables.results(estimates, whole, names)

@@ -63,9 +63,10 @@ OWN = "Recommended designs: the task's own"
 
 
 def own(columns: Iterable[str]) -> list[str]:
-    """The metrics of tasks' own among the columns of a table of runs."""
+    """The metrics of tasks' own among the columns of a table of runs; diagnostics are the optimizers'."""
     known = {"task", "optimizer", "seed", "round", "queries", *METRICS, *DERIVED}
-    return [name for name in columns if name not in known and not name.endswith(reference(""))]
+    others = (name for name in columns if name not in known and not name.startswith("diagnostics."))
+    return [name for name in others if not name.endswith(reference(""))]
 
 
 def reference(metric: str) -> str:

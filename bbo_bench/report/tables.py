@@ -20,7 +20,7 @@ def results(estimates: pd.DataFrame, table: pd.DataFrame, order: Sequence[str]) 
     """
     last = estimates[estimates["round"] == estimates.groupby("task")["round"].transform("max")]
     parts = [last[["task", "optimizer", "metric", *ESTIMATE]]]
-    metrics = [*DERIVED, *METRICS, *own(table)]
+    metrics = [*DERIVED, *METRICS, *own(table.columns)]
     for task, group in table.groupby("task"):
         known = [metric for metric in metrics if reference(metric) in group and group[reference(metric)].notna().any()]
         means = [group[reference(metric)].mean() for metric in known]

@@ -22,7 +22,7 @@ UNIT = 5.0
 """Standard deviations in a unit of length: a Gaussian sample then about fills a unit cube, as kernel priors expect."""
 
 
-class HammingKernel(RBFKernel):
+class HammingKernel(RBFKernel):  # type: ignore[misc]
     """exp(-½ Σ_l [a_l ≠ b_l] / λ_l²) between sequences of tokens, with a lengthscale λ_l per position.
 
     The RBF kernel of their one-hot vectors, tied over the tokens of a position: distances are a matrix product.
@@ -44,12 +44,14 @@ class HammingKernel(RBFKernel):
     def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **params: bool) -> Tensor:
         """Covariances of `n x d` and `m x d` tokens."""
         a, b = (self._one_hot(x) for x in (x1, x2))
-        return self.covar_dist(a, b, square_dist=True, diag=diag, **params).div(-2).exp()
+        square: Tensor = self.covar_dist(a, b, square_dist=True, diag=diag, **params)
+        return square.div(-2).exp()
 
     def _one_hot(self, x: Tensor) -> Tensor:
         """`n x d` tokens as vectors whose squared distance is Σ_l [a_l ≠ b_l] / λ_l²."""
         tokens = torch.arange(self.tokens, device=x.device)
-        return ((x[..., None] == tokens) / (2**0.5 * self.lengthscale[..., None])).flatten(-2)
+        scaled: Tensor = (x[..., None] == tokens) / (2**0.5 * self.lengthscale[..., None])
+        return scaled.flatten(-2)
 
 
 def fit_gp(v: Tensor, y: Tensor, steps: int, tokens: int | None = None) -> SingleTaskGP:

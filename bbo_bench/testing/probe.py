@@ -119,7 +119,7 @@ class SequenceProbe(Task):
 
     def render(self, x: Tensor, axes: Axes) -> None:
         """See `Task.render`: the letters."""
-        axes.text(0.5, 0.5, *self.domain.text(x[None]))
+        axes.text(0.5, 0.5, self.domain.text(x[None])[0])
 
 
 class Killed(BaseException):

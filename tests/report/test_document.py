@@ -79,7 +79,13 @@ def test_latex_and_text(report: Path) -> None:
 
 
 def test_a_task_has_metrics_of_its_own(make: Make, results: Path) -> None:
-    own = {"bond_length": 2.0, "bond_length_reference": 1.5, "never": np.nan, "never_reference": np.nan}
+    own = {
+        "bond_length": 2.0,
+        "bond_length_reference": 1.5,
+        "never": np.nan,
+        "never_reference": np.nan,
+        "diagnostics.loss": 1.0,
+    }
     for seed in range(2):
         make("sqdf", seed, metrics(2.0) | own)
         make("sqdf", seed, metrics(2.0), task="other")

@@ -36,8 +36,8 @@ from torch import Tensor, nn
 
 from bbo_bench.core import Problem
 from bbo_bench.device import limited_threads, resolve
-from bbo_bench.diffusion.finetune import FineTuner
 from bbo_bench.diffusion.codecs import Standardize
+from bbo_bench.diffusion.finetune import FineTuner
 from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.domains import Box
 from bbo_bench.plugins import choices

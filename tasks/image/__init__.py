@@ -79,7 +79,7 @@ class Image(DiffusionTask):
 
     def features(self, x: Tensor) -> Tensor:
         """`n x 64`: the last hidden layer of a network that tells ten classes and spoilt pictures apart."""
-        return networks.apply(networks.load("features").features, x)
+        return networks.apply(networks.load("features").get_submodule("features"), x)
 
     def spoilt(self, x: Tensor) -> Tensor:
         """Probabilities, by the same network, that `n x 1 x 28 x 28` pictures are spoilt."""

@@ -16,6 +16,7 @@ import numpy as np
 import PIL.Image
 import torch
 from hydra.utils import instantiate
+from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
 from bbo_bench.plugins import find
@@ -42,7 +43,7 @@ def quantization() -> Tensor:
     """`8 x 8` steps by which JPEG rounds the coefficients at this quality."""
     file = BytesIO()
     PIL.Image.new("L", (BLOCK, BLOCK)).save(file, "JPEG", quality=jpeg.QUALITY)
-    return torch.tensor(PIL.Image.open(file).quantization[0], dtype=torch.double).reshape(BLOCK, BLOCK)
+    return torch.tensor(JpegImageFile(file).quantization[0], dtype=torch.double).reshape(BLOCK, BLOCK)
 
 
 def coefficients(x: Tensor) -> Tensor:

@@ -34,8 +34,8 @@ def nearest(a: Pictures, b: Pictures) -> np.ndarray[tuple[int], np.dtype[np.floa
     """Root mean square distances, in grey levels, from the pictures of `a` to their nearest ones in `b`."""
     from scipy.spatial.distance import cdist
 
-    flat = [pictures.pixels.reshape(len(pictures.pixels), -1).astype(float) for pictures in (a, b)]
-    distances: np.ndarray[tuple[int], np.dtype[np.float64]] = cdist(*flat).min(1) / 28
+    flat_a, flat_b = (each.pixels.reshape(len(each.pixels), -1).astype(float) for each in (a, b))
+    distances: np.ndarray[tuple[int], np.dtype[np.float64]] = cdist(flat_a, flat_b).min(1) / 28
     return distances
 
 

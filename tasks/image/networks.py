@@ -99,4 +99,4 @@ def load(name: str) -> nn.Module:
 
 def apply(net: nn.Module, x: Tensor) -> Tensor:
     """What a network gives for `n x 1 x 28 x 28` pictures, differentiable."""
-    return torch.cat([net(part) for part in x.float().split(CHUNK)]).double()
+    return torch.cat([net(part) for part in torch.split(x.float(), CHUNK)]).double()

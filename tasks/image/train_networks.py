@@ -82,7 +82,7 @@ def train(name: str, x: Tensor, labels: Tensor) -> nn.Module:
 
 def accuracy(net: nn.Module, x: Tensor, labels: Tensor) -> float:
     """Share of `n` pictures whose label has the largest logit."""
-    predicted = torch.cat([net(part).argmax(1) for part in x.split(networks.CHUNK)])
+    predicted = torch.cat([net(part).argmax(1) for part in torch.split(x, networks.CHUNK)])
     return float((predicted == labels).double().mean())
 
 

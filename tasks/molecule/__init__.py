@@ -89,7 +89,8 @@ class Molecule(DiffusionTask):
         """
         bits = self._fingerprints(x)
         directions = torch.randn(chemistry.BITS, FEATURES, generator=generator(0, "features"), dtype=torch.double)
-        return bits / bits.norm(dim=1, keepdim=True).clamp_min(1) @ directions / FEATURES**0.5
+        features: Tensor = bits / bits.norm(dim=1, keepdim=True).clamp_min(1) @ directions / FEATURES**0.5
+        return features
 
     def canonical(self, x: Tensor) -> Tensor:
         """`n x 1` digests of canonical SMILES: one molecule can be written in many ways."""

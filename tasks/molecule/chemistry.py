@@ -25,11 +25,10 @@ ELEMENTS = frozenset(("C", "N", "S", "O", "F", "Cl", "Br", "H"))
 LARGEST_RING = 7
 MORGAN = GetMorganGenerator(radius=2, fpSize=BITS)
 
-Molecule = Chem.Mol
 Words = npt.NDArray[np.uint64]
 
 
-def molecule(text: str) -> Molecule | None:
+def molecule(text: str) -> Chem.Mol | None:
     """The molecule of a string of SELFIES tokens; None where RDKit cannot make it, or it has no atom.
 
     Padding is skipped wherever it stands, and what SELFIES cannot bond is left out, so that nearly all strings are
@@ -57,7 +56,7 @@ def accessibility(text: str) -> float:
     return synthetic_accessibility(Chem.MolFromSmiles(text))
 
 
-def synthetic_accessibility(found: Molecule) -> float:
+def synthetic_accessibility(found: Chem.Mol) -> float:
     """The SA score by Ertl and Schuffenhauer: from 1, easy to make, to 10."""
     return float(_sascorer().calculateScore(found))
 
@@ -81,10 +80,10 @@ def natural(text: str) -> bool:
 class _Filters(NamedTuple):
     """Unwanted substructures, and the bits of the pattern fingerprint that a molecule with one must have."""
 
-    patterns: list[Molecule]
+    patterns: list[Chem.Mol]
     bits: Words
 
-    def match(self, found: Molecule) -> bool:
+    def match(self, found: Chem.Mol) -> bool:
         """Whether a molecule has one of them; only those are looked for that the fingerprint leaves possible."""
         possible = ~(self.bits & ~_pattern_bits(found)).any(1)
         return any(found.HasSubstructMatch(self.patterns[i]) for i in np.flatnonzero(possible))
@@ -98,7 +97,7 @@ def _filters() -> _Filters:
     return _Filters(patterns, np.stack([_pattern_bits(pattern) for pattern in patterns]))
 
 
-def _pattern_bits(found: Molecule) -> Words:
+def _pattern_bits(found: Chem.Mol) -> Words:
     return np.frombuffer(DataStructs.BitVectToBinaryText(Chem.PatternFingerprint(found, fpSize=BITS)), np.uint64)
 
 

@@ -41,7 +41,7 @@ def moved(design: str, rng: np.random.Generator) -> str:
     symbols = list(design)
     if rng.random() < PAIRING:
         i, j = sorted(CONSENSUS_PAIRS)[rng.integers(len(CONSENSUS_PAIRS))]
-        symbols[i], symbols[j] = PARTNERS[rng.integers(len(PARTNERS))]
+        symbols[i], symbols[j] = tuple(PARTNERS[rng.integers(len(PARTNERS))])
     else:
         symbols[rng.integers(len(POSITIONS))] = ALPHABET[rng.integers(len(ALPHABET))]
     return "".join(symbols)

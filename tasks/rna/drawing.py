@@ -25,11 +25,12 @@ def layout(structure: str) -> npt.NDArray[np.float64]:
 def draw(sequence: str, structure: str, axes: Axes) -> None:
     """Draw a folded sequence: its backbone, the pairs as bars, the bases as coloured dots with their letters."""
     points = layout(structure)
-    axes.plot(*points.T, color="0.6", linewidth=0.8, zorder=1)
+    x, y = points.T
+    axes.plot(x, y, color="0.6", linewidth=0.8, zorder=1)
     for pair in sorted(pairs(structure)):
-        axes.plot(*points[list(pair)].T, color="0.2", linewidth=1.6, zorder=2)
-    axes.scatter(*points.T, s=14, c=[COLOURS[base] for base in sequence], linewidths=0, zorder=3)
-    for base, point in zip(sequence, points, strict=True):
-        axes.text(*point, base, fontsize=3, ha="center", va="center", zorder=4)
+        axes.plot(x[list(pair)], y[list(pair)], color="0.2", linewidth=1.6, zorder=2)
+    axes.scatter(x, y, s=14, c=[COLOURS[base] for base in sequence], linewidths=0, zorder=3)
+    for base, right, up in zip(sequence, x, y, strict=True):
+        axes.text(right, up, base, fontsize=3, ha="center", va="center", zorder=4)
     axes.set_aspect("equal")
     axes.set_axis_off()

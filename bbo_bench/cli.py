@@ -130,7 +130,7 @@ def make_prior(parsed: argparse.Namespace) -> int:
     from hydra.utils import instantiate
 
     from bbo_bench.device import resolve
-    from bbo_bench.diffusion.prior import WEIGHTS
+    from bbo_bench.diffusion.prior import RECIPE, WEIGHTS
     from bbo_bench.diffusion.task import DiffusionTask
     from bbo_bench.diffusion.train import distill_prior, train_prior
     from bbo_bench.plan import check
@@ -140,6 +140,13 @@ def make_prior(parsed: argparse.Namespace) -> int:
     task = instantiate(choice.settings, _convert_="all")
     if not isinstance(task, DiffusionTask):
         raise PluginError(f"task {choice.name} has no diffusion prior to train; only a DiffusionTask has")
+    recipe = yaml.safe_load((task.folder / RECIPE).read_text())
+    command = recipe.get("made", {}).get("command", "")
+    if parsed.out is None and command and not command.endswith(f"task={choice.name}"):
+        raise PluginError(
+            f"{choice.name} shares the prior in {task.folder}; make that anew by `{command}`, "
+            f"or one of {choice.name} alone elsewhere, with --out FOLDER"
+        )
     device = resolve(parsed.device).type
     folder = parsed.out or task.folder
     if parsed.action == "train":

@@ -225,4 +225,5 @@ def test_commands_that_name_a_plugin_say_when_there_is_none(cli):
     assert "no task or optimizer named 'toi'; did you mean toy" in cli("check", "toi").err
     assert "expected task=NAME or optimizer=NAME, got budget=smoke" in cli("show", "budget=smoke").err
     assert "has no diffusion prior to train" in cli("prior", "train", "task=toy").err
+    assert "shares the prior in" in cli("prior", "train", "task=airfoil_climb").err, "others would lose theirs"
     assert "no prior.safetensors to distil" in cli("prior", "distill", "task=airfoil", "--out", ".").err

@@ -42,6 +42,30 @@ class MLP(nn.Module):
         return output
 
 
+class GatedMLP(MLP):
+    """An `MLP` with its input added to its output, times a number that follows from the timestep and starts at zero.
+
+    A consistency model of nearly normal latents is nearly the identity at the noisiest step, which an `MLP` narrower
+    than the latents cannot be: it would send all noise to one design.
+
+    Args:
+        dim: Size of a latent.
+        width: Size of the hidden layers.
+        depth: Number of residual blocks.
+    """
+
+    def __init__(self, dim: int, width: int, depth: int) -> None:
+        super().__init__(dim, width, depth)
+        self.gate = nn.Linear(width, 1)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.zeros_(self.gate.bias)
+
+    def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
+        """See `MLP.forward`."""
+        time = self.embed_time(timestep.reshape(-1))
+        return super().forward(x, timestep) + torch.as_tensor(self.gate(nn.functional.silu(time))) * x
+
+
 class _Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -109,23 +133,60 @@ class Convolution(_Sequential):
         super().__init__(length, tokens, width, (_Dilated(width, kernel, 2 ** (i % 4)) for i in range(depth)))
 
 
+class SequenceMLP(nn.Module):
+    """`MLP` for latents that are sequences, laid out as one vector, and a small network that all positions share.
+
+    The first tells a position what the others say of it, far cheaper than attention would. The second joins this with
+    what the position holds itself: the posterior of a token is a nonlinear function of the token's own noisy entries,
+    for which the hidden layers of the first are too narrow.
+
+    Args:
+        length: Tokens in a sequence.
+        tokens: Size of the alphabet.
+        width: Size of the hidden layers.
+        depth: Number of residual blocks.
+        shared_width: Size of the hidden layer of the network that positions share.
+    """
+
+    def __init__(self, length: int, tokens: int, width: int = 256, depth: int = 3, shared_width: int = 64) -> None:
+        super().__init__()
+        self.mlp = MLP(length * tokens, width, depth)
+        self.embed_time = nn.Sequential(Timesteps(64, True, 0), TimestepEmbedding(64, shared_width))
+        self.join = nn.Linear(2 * tokens, shared_width)
+        self.out = nn.Linear(shared_width, tokens)
+        self.gate = nn.Linear(shared_width, tokens)
+        for layer in (self.out, self.gate):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
+        """Predictions for `n x length x tokens` noisy latents at `n` timesteps (or one for all), of their shape."""
+        time = self.embed_time(timestep.reshape(-1))[:, None]
+        context = self.mlp(x, timestep)
+        joined = nn.functional.silu(self.join(torch.cat((x, context), -1)) + time)
+        output: Tensor = context + self.gate(time) * x + self.out(joined)
+        return output
+
+
 class UNet(nn.Module):
     """diffusers' `UNet2DModel`, for latents that are images.
 
     Args:
-        **settings: Of `UNet2DModel`.
+        patch: Side of the square patches whose pixels become channels, which makes the network patch² times cheaper.
+        **settings: Of `UNet2DModel`, with patch² times the images' channels, and their size over `patch`.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, patch: int = 1, **settings: Any) -> None:
         super().__init__()
         from diffusers.models.unets.unet_2d import UNet2DModel  # takes a second to import
 
+        self.patch = patch
         self.net = UNet2DModel(**settings)
 
     def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
         """Predictions for `n x channels x height x width` noisy latents at `n` timesteps (or one for all)."""
-        output: Tensor = self.net(x, timestep).sample
-        return output
+        output: Tensor = self.net(nn.functional.pixel_unshuffle(x, self.patch), timestep).sample
+        return nn.functional.pixel_shuffle(output, self.patch)
 
 
 class _Attention(nn.Module):

@@ -1,18 +1,22 @@
 import pytest
 import torch
 
-from bbo_bench.diffusion.denoisers import MLP, Convolution, Transformer, UNet
+from bbo_bench.diffusion.denoisers import MLP, Convolution, GatedMLP, SequenceMLP, Transformer, UNet
 from bbo_bench.diffusion.policy import Policy
 from bbo_bench.seeding import generator, seeded
 
 SMALL = {"sample_size": 8, "in_channels": 1, "out_channels": 1, "block_out_channels": (8, 16), "layers_per_block": 1}
 BLOCKS = {"down_block_types": ("DownBlock2D", "AttnDownBlock2D"), "up_block_types": ("AttnUpBlock2D", "UpBlock2D")}
+PATCHES = SMALL | {"in_channels": 4, "out_channels": 4}
 NETWORKS = {
     "mlp": (lambda: MLP(6, 16, 1), (6,)),
     "mlp of sequences": (lambda: MLP(35, 16, 1), (7, 5)),
+    "gated mlp": (lambda: GatedMLP(6, 16, 1), (6,)),
+    "sequence mlp": (lambda: SequenceMLP(7, 5, 16, 1, 8), (7, 5)),
     "transformer": (lambda: Transformer(7, 5, 16, 2, 2), (7, 5)),
     "convolution": (lambda: Convolution(7, 5, 16, 2, 3), (7, 5)),
     "unet": (lambda: UNet(**SMALL, **BLOCKS, norm_num_groups=4), (1, 8, 8)),
+    "unet of patches": (lambda: UNet(2, **PATCHES, **BLOCKS, norm_num_groups=4), (1, 16, 16)),
 }
 
 

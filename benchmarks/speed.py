@@ -29,7 +29,6 @@ from unittest.mock import patch
 
 import pandas as pd
 import torch
-from diffusers import UNet2DModel
 from hydra.utils import get_class, instantiate
 from passes import Bare, Needs, needs_of
 from torch import Tensor, nn
@@ -37,6 +36,7 @@ from torch import Tensor, nn
 from bbo_bench.core import Problem
 from bbo_bench.device import limited_threads, resolve
 from bbo_bench.diffusion.codecs import Standardize
+from bbo_bench.diffusion.denoisers import UNet
 from bbo_bench.diffusion.finetune import FineTuner
 from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.domains import Box
@@ -49,28 +49,17 @@ NETWORKS = ("airfoil", "unet")
 COUNTS = ("samples", "batch_size", "rollouts", "capacity")
 """Settings that `--size` bounds."""
 NOTHING = "nothing"
-
-
-class UNet(nn.Module):
-    """diffusers' UNet for one-channel images, about 1.1 million weights."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = UNet2DModel(
-            sample_size=28,
-            in_channels=1,
-            out_channels=1,
-            layers_per_block=1,
-            block_out_channels=(32, 64, 64),
-            down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
-            up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
-            norm_num_groups=8,
-        )
-
-    def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
-        """See `Denoiser`."""
-        output: Tensor = self.net(x, timestep).sample
-        return output
+UNET: dict[str, Any] = {
+    "sample_size": 28,
+    "in_channels": 1,
+    "out_channels": 1,
+    "layers_per_block": 1,
+    "block_out_channels": (32, 64, 64),
+    "down_block_types": ("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
+    "up_block_types": ("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+    "norm_num_groups": 8,
+}
+"""The UNet on 28 x 28 images, of about 1.1 million weights."""
 
 
 def problem(network: str, steps: int, device: torch.device) -> Problem:
@@ -82,7 +71,7 @@ def problem(network: str, steps: int, device: torch.device) -> Problem:
     else:
         domain = Box(-torch.ones(1, 28, 28), torch.ones(1, 28, 28))
         with seeded(generator(0, "unet")):
-            unet = UNet()
+            unet = UNet(**UNET)
         schedule = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
         prior = DiffusionPrior(unet, Standardize(domain), schedule, {"steps": steps})
     moved = prior.to(device)

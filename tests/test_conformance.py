@@ -17,12 +17,27 @@ from bbo_bench.seeding import generator
 from bbo_bench.testing import OptimizerSuite, Probe, SequenceProbe, TaskSuite, check_plugin
 from bbo_bench.testing.probe import Fragile, Killed, contents, made, play, problem_of, representatives
 
+SLOW_ORACLES = ["molecule", "molecule_celecoxib", "molecule_plogp", "molecule_qed", "rna"]
+"""Tasks that need minutes to score as many designs as the suite asks for: a slow test does so."""
+
 for _name, _choice in choices("task").items():
     _marks = [pytest.mark.skipif(bool(_choice.missing), reason=f"needs {_choice.missing}")]
-    globals()[f"TestTask_{_name}"] = type(f"TestTask_{_name}", (TaskSuite,), {"name": _name, "pytestmark": _marks})
+    _facts = {"name": _name, "pytestmark": _marks} | ({"many": 2000} if _name in SLOW_ORACLES else {})
+    globals()[f"TestTask_{_name}"] = type(f"TestTask_{_name}", (TaskSuite,), _facts)
 
 for _name in representatives("optimizer"):
     globals()[f"TestOptimizer_{_name}"] = type(f"TestOptimizer_{_name}", (OptimizerSuite,), {"name": _name})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", SLOW_ORACLES)
+def test_best_known_of_slow_oracles_is_not_exceeded(name):
+    if missing := choices("task")[name].missing:
+        pytest.skip(f"needs {missing}")
+    suite = type("Suite", (TaskSuite,), {"name": name})()
+    assert suite.many == 100_000
+    suite.test_best_known_is_not_exceeded()
 
 
 class TestProbe(TaskSuite):

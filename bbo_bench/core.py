@@ -48,6 +48,8 @@ class Prior(ABC):
 
     latent_shape: torch.Size
     """Shape of one latent."""
+    lossy: bool = False
+    """Whether `decode(encode(x))` may be another design than x, one that is like it."""
 
     @abstractmethod
     def sample(self, n: int, rng: Generator) -> Tensor:

@@ -16,6 +16,8 @@ class Codec(nn.Module):
 
     latent_shape: torch.Size
     """Shape of one latent."""
+    lossy: bool = False
+    """See `Prior.lossy`."""
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:

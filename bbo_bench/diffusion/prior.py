@@ -53,7 +53,7 @@ class DiffusionPrior(Prior):
         self.codec = codec
         self.scheduler: Scheduler = instantiate(scheduler if "_target_" in scheduler else DDIM | scheduler)
         self.transition = Transition(self.scheduler, **sampler)
-        self.latent_shape = codec.latent_shape
+        self.latent_shape, self.lossy = codec.latent_shape, codec.lossy
         self.distillation = Distillation(**(consistency or {}))
         self.folder = folder
         self._settings = (scheduler, sampler, consistency, folder)

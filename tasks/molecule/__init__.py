@@ -17,14 +17,12 @@ from bbo_bench.domains import Sequences
 from bbo_bench.parallel import pmap
 from bbo_bench.seeding import generator
 from bbo_bench.tasks.molecule import chemistry
-from bbo_bench.tasks.molecule.codec import Words
+from bbo_bench.tasks.molecule.autoencoder import Autoencoder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FEATURES = 512
-SCALE = 0.2
-"""Root mean square of the latents."""
 PICTURE = 400
 """Pixels on the side of a drawing."""
 
@@ -69,9 +67,10 @@ class Molecule(DiffusionTask):
         """See `Task.reference`."""
         return self._reference
 
-    def codec(self, data: Tensor | None = None) -> Words:
+    def codec(self, data: Tensor | None = None) -> Autoencoder:
         """See `DiffusionTask.codec`."""
-        return Words(self.domain, self._words, SCALE)
+        blank = Autoencoder(self.domain, self._words)
+        return blank if data is None else blank.fit(data)
 
     def evaluate(self, x: Tensor) -> Tensor:
         """See `Task.evaluate`."""

@@ -1,7 +1,8 @@
 """Make molecules.npz and filters.npz anew from MOSES: `python -m bbo_bench.tasks.molecule.build_data`.
 
-Molecules of the benchmark's training set, drawn at random, are written as SELFIES; those are left out that need more
-than 48 tokens or an element that is rare there. 512 are held out, and what is nearly one of them is not trained on.
+Molecules of the benchmark's training set, drawn at random, are written as SELFIES along their longest paths; those are
+left out that need more than 48 tokens or an element that is rare there. 512 are held out, and what is nearly one of
+them is not trained on.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ RAREST = 1e-3
 """A token that a smaller share of the molecules has is rare."""
 NEAR_DUPLICATE = 0.6
 """Tanimoto similarity to a held-out molecule from which on another is not trained on."""
-WORDS = 64
+WORDS = 512
 """Size of the vocabulary of words, tokens and padding included."""
 READ = 5000
 """Molecules from which the words are learnt."""
@@ -72,6 +73,63 @@ def drawn(package: zipfile.ZipFile) -> list[str]:
     """SMILES strings of the training set, in random order."""
     lines = gzip.decompress(package.read("moses/dataset/data/train.csv.gz")).decode().split()[1:]
     return [lines[i].partition(",")[0] for i in np.random.default_rng(SEED).permutation(len(lines))[:DRAWN]]
+
+
+def along_the_longest_path(smiles: str) -> str:
+    """SMILES of the same molecule, without aromatic bonds, from end to end of its longest path.
+
+    What hangs on the path is a branch, the other half of a ring too. So branches are short, and a ring stands in one
+    piece: written as RDKit would, its parts lie apart, and generated rings do not close where they should.
+    """
+    from rdkit import Chem
+
+    molecule = Chem.MolFromSmiles(smiles)
+    rank = list(Chem.CanonicalRankAtoms(molecule))
+    Chem.Kekulize(molecule, clearAromaticFlags=True)
+    atoms = sorted(range(molecule.GetNumAtoms()), key=rank.__getitem__)
+    distance = Chem.GetDistanceMatrix(molecule)
+    ends = max(combinations(atoms, 2), key=lambda pair: distance[pair])
+    path = Chem.GetShortestPath(molecule, *ends)
+    follower = dict(pairwise(path))
+    symbols = {Chem.BondType.SINGLE: "", Chem.BondType.DOUBLE: "=", Chem.BondType.TRIPLE: "#"}
+    bonds = {
+        frozenset((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())): symbols[bond.GetBondType()]
+        for bond in molecule.GetBonds()
+    }
+    done: set[frozenset[int]] = set()
+    closures: dict[int, list[tuple[int, str]]] = {atom: [] for atom in atoms}
+    children: dict[int, list[int]] = {atom: [] for atom in atoms}
+    seen: set[int] = set()
+
+    def visit(atom: int) -> None:
+        seen.add(atom)
+        after = follower.get(atom)
+        neighbours = [each.GetIdx() for each in molecule.GetAtomWithIdx(atom).GetNeighbors()]
+        for other in sorted(neighbours, key=rank.__getitem__):
+            bond = frozenset((atom, other))
+            if other == after or bond in done:
+                continue
+            done.add(bond)
+            if other in seen or other in path:
+                number = 1 + sum(map(len, closures.values())) // 2
+                closures[atom].append((number, bonds[bond]))
+                closures[other].append((number, ""))
+            else:
+                children[atom].append(other)
+                visit(other)
+        if after is not None:
+            done.add(frozenset((atom, after)))
+            children[atom].append(after)
+            visit(after)
+
+    def text(atom: int) -> str:
+        rings = "".join(f"{bond}%{number:02}" for number, bond in sorted(closures[atom]))
+        tails = [bonds[frozenset((atom, child))] + text(child) for child in children[atom]]
+        branches = "".join(f"({tail})" for tail in tails[:-1])
+        return str(molecule.GetAtomWithIdx(atom).GetSymbol()) + rings + branches + "".join(tails[-1:])
+
+    visit(path[0])
+    return text(path[0])
 
 
 def short(molecules: Sequence[Sequence[str]]) -> list[int]:
@@ -130,7 +188,7 @@ def main() -> None:
     patterns = smarts(package)
     np.savez_compressed(FILTERS, name=np.array(list(patterns)), smarts=np.array(list(patterns.values())))
     smiles = drawn(package)
-    molecules = [list(selfies.split_selfies(selfies.encoder(s))) for s in smiles]
+    molecules = [list(selfies.split_selfies(selfies.encoder(along_the_longest_path(s)))) for s in smiles]
     kept = short(molecules)
     apart, rest = kept[:HELD_OUT], kept[HELD_OUT:]
     near = distinct([smiles[i] for i in rest], [smiles[i] for i in apart])

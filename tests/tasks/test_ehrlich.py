@@ -178,7 +178,7 @@ def test_a_chain_that_knows_the_transitions_gives_the_exact_marginals() -> None:
     chain.transitions.data = weights / 2
     joint = torch.einsum("a,b,c,ab,bc->abc", *unary.exp(), weights.exp(), weights.exp())
     expected = torch.stack([joint.sum((1, 2)), joint.sum((0, 2)), joint.sum((0, 1))]) / joint.sum()
-    torch.testing.assert_close(chain.propagate(unary[None])[0], expected)
+    torch.testing.assert_close(chain.marginals(unary[None])[0], expected)
 
 
 def test_unknown_tokens_and_other_lengths_are_refused() -> None:

@@ -174,7 +174,7 @@ class Categorical(nn.Module):
 
     A row x_t = √ā x_0 + √(1 - ā) ε, where x_0 is one-hot of height h, has the log-likelihoods √ā h x_t / (1 - ā) under
     the tokens, up to a constant. The network sees the beliefs that follow from these alone, and adds to the
-    log-likelihoods what the other rows say of this one. So E[x_0 | x_t] is a convex combination of the tokens, and exact
+    log-likelihoods what the other rows say of this one. So E[x_0 | x_t] is a convex mean of the tokens, and exact
     where the context says nothing. For v-prediction on diffusers' schedule `squaredcos_cap_v2` of 1,000 timesteps.
 
     Args:

@@ -1,8 +1,10 @@
 import pytest
 import torch
 
-from bbo_bench.diffusion.denoisers import MLP, Convolution, GatedMLP, SequenceMLP, Transformer, UNet
+from bbo_bench.diffusion.codecs import OneHot
+from bbo_bench.diffusion.denoisers import MLP, Categorical, Convolution, GatedMLP, SequenceMLP, Transformer, UNet
 from bbo_bench.diffusion.policy import Policy
+from bbo_bench.domains import Sequences
 from bbo_bench.seeding import generator, seeded
 
 SMALL = {"sample_size": 8, "in_channels": 1, "out_channels": 1, "block_out_channels": (8, 16), "layers_per_block": 1}
@@ -15,6 +17,7 @@ NETWORKS = {
     "sequence mlp": (lambda: SequenceMLP(7, 5, 16, 1, 8), (7, 5)),
     "transformer": (lambda: Transformer(7, 5, 16, 2, 2), (7, 5)),
     "convolution": (lambda: Convolution(7, 5, 16, 2, 3), (7, 5)),
+    "categorical": (lambda: Categorical(Convolution(7, 5, 16, 2, 3), 5, 0.4), (7, 5)),
     "unet": (lambda: UNet(**SMALL, **BLOCKS, norm_num_groups=4), (1, 8, 8)),
     "unet of patches": (lambda: UNet(2, **PATCHES, **BLOCKS, norm_num_groups=4), (1, 16, 16)),
 }
@@ -76,3 +79,17 @@ def test_sequence_networks_see_positions_and_neighbours(make):
     t = torch.tensor([10])
     assert not net(x, t)[0, 0].allclose(net(x, t)[0, 3])
     assert not net(x, t)[0, 3].allclose(net(other, t)[0, 3])
+
+
+def test_an_untrained_categorical_denoiser_is_the_posterior_of_independent_tokens():
+    """Bayes' rule with a uniform prior, computed by hand from the Gaussian densities."""
+    codec, rng = OneHot(Sequences(7, "ABCDE"), 0.4), generator(0, "posterior")
+    net = Categorical(Convolution(7, 5, 8, 1, 3), 5, 0.4)
+    t = torch.tensor([400, 700])
+    a, s = (value.sqrt()[:, None, None] for value in (net.alpha_bar[t], 1 - net.alpha_bar[t]))
+    x = a * codec.encode(torch.randint(5, (2, 7), generator=rng)) + s * torch.randn(2, 7, 5, generator=rng)
+    tokens = codec.encode(torch.arange(5))
+    density = torch.exp(-((x[:, :, None] - a[..., None] * tokens).square().sum(-1)) / (2 * s**2))
+    expected = density / density.sum(-1, keepdim=True) @ tokens
+    with torch.no_grad():
+        torch.testing.assert_close(a * x - s * net(x, t), expected, atol=1e-5, rtol=0)

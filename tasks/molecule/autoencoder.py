@@ -1,7 +1,6 @@
 """Latents of molecules: those of an autoencoder, whose decoder writes a molecule word by word.
 
-Most one-hot rows of tokens are no drug-like molecules, and a small denoiser that sets all rows at once gets one of them
-wrong in most molecules. A decoder that knows what it has written does not: latents close to a molecule's are written
+A small denoiser of one-hot rows sets all rows at once, and one wrong row spoils a molecule. A decoder that knows what it has written does not: latents close to a molecule's are written
 as a molecule, and the diffusion is left with what kind of molecule it is (Gómez-Bombarelli et al. 2018; Rombach et al.
 2022). The price is that `decode(encode(x))` is x for some designs only.
 """
@@ -23,7 +22,7 @@ from bbo_bench.seeding import generator, seeded
 
 LATENT, WIDTH, EMBEDDED = 48, 256, 24
 LONGEST = 28
-"""Words of a molecule at most; those of the data have up to 26."""
+"""Words of a molecule at most; those of the data have up to 25."""
 UPDATES, BATCH, LEARNING_RATE = 20_000, 128, 3e-3
 NOISE = 0.7
 """Standard deviation of the noise on the latents from which the decoder learns to write."""

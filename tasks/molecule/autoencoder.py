@@ -1,7 +1,7 @@
 """Latents of molecules: those of an autoencoder, whose decoder writes a molecule word by word.
 
-A small denoiser of one-hot rows sets all rows at once, and one wrong row spoils a molecule. A decoder that knows what it
-has written does not: latents close to a molecule's are written as a molecule, and the diffusion is left with what kind
+A small denoiser of one-hot rows sets all rows at once, and one wrong row spoils a molecule. A decoder that knows what
+it has written does not: latents close to a molecule's are written as one, and the diffusion is left with what kind
 of molecule it is (Gómez-Bombarelli et al. 2018; Rombach et al. 2022). The price is that `decode(encode(x))` is x for
 some designs only.
 """

@@ -28,7 +28,7 @@ def measure(task: Task) -> dict[str, object]:
     """Figures of a task, on one thread; those of the training designs only where the task has them.
 
     Returns:
-        Under `scores` mean and standard deviation of 10,000 prior samples and the best valid score of the data; under
+        Under `scores` mean and standard deviation of 10,000 prior samples, mean and best valid score of the data; under
         `prior samples` and `training designs` how as many of them as there are reference designs compare with these,
         and the median distance to the nearest training design in feature space; under `speed` seconds and rates.
     """
@@ -46,8 +46,13 @@ def measure(task: Task) -> dict[str, object]:
             figures["distance to the nearest training design"] = {
                 name: nearest(task, designs, known) for name, designs in {"prior": few, "reference": reference}.items()
             }
-        best = finite(task, true_scores(task, known))[task.valid(known)].max()
-        scores = {"y_prior": y.mean(), "std of the prior": y.std(), "best valid of the data": best}
+        real = finite(task, true_scores(task, known))
+        scores = {
+            "y_prior": y.mean(),
+            "std of the prior": y.std(),
+            "mean of the data": real.mean(),
+            "best valid of the data": real[task.valid(known)].max(),
+        }
         speed = {
             "designs a second": SCORED / seconds(lambda: task.evaluate(x[:SCORED]), 3),
             "seconds to sample 256": seconds(lambda: sampled(prior, SAMPLED, generator(0, "speed")), 3),

@@ -12,6 +12,7 @@ def test_the_figures_of_the_probe():
     figures = measure(Probe())
     assert figures["scores"]["y_prior"] == pytest.approx(Probe.y_prior, abs=0.1)
     reference = Probe().reference()
+    assert figures["scores"]["mean of the data"] == pytest.approx(float(Probe().evaluate(reference).mean()), abs=1e-3)
     assert figures["scores"]["best valid of the data"] == pytest.approx(
         float(Probe().evaluate(reference).max()), abs=1e-3
     )

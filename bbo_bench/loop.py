@@ -148,8 +148,8 @@ class _Loop:
         y = self.optimizer.predict(x.clone())
         if y is None:
             return None
-        if y.shape != x.shape[:1] or not y.isfinite().all():
-            got = f"{tuple(y.shape)}, {int(y.isfinite().sum())} of them finite"
+        if y.shape != x.shape[:1] or not y.is_floating_point() or not y.isfinite().all():
+            got = f"{y.dtype} of shape {tuple(y.shape)}, {int(y.isfinite().sum())} of them finite"
             raise OptimizerError(f"{type(self.optimizer).__name__}.predict must give {len(x)} finite scores, got {got}")
         return y.detach().cpu()
 

@@ -172,7 +172,7 @@ def test_malformed_designs_name_the_optimizer(call, value, message, tmp_path):
     play(tmp_path, Steps, Probe(), (12, 12), evaluation=12)
 
 
-@pytest.mark.parametrize("value", [torch.zeros(3), torch.full((8,), math.nan)])
+@pytest.mark.parametrize("value", [torch.zeros(3), torch.full((8,), math.nan), torch.zeros(8, dtype=torch.long)])
 def test_malformed_predictions_name_the_optimizer(value, tmp_path):
     with pytest.raises(OptimizerError, match=r"Malformed\.predict must give 8 finite scores, got "):
         play(tmp_path, malformed("predict", value), Probe(), ROUNDS)

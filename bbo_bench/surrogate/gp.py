@@ -129,7 +129,7 @@ class GPOptimizer(ArchiveOptimizer):
 
     def predict(self, x: Tensor) -> Tensor:
         """See `Optimizer.predict`."""
-        return self.mean(self.axes(self.to_vectors(x))).to(x)
+        return self.mean(self.axes(self.to_vectors(x))).to(x.device)
 
     def diagnostics(self) -> dict[str, float]:
         """Adds `noise_std` in the score's units and `lengthscale`, the median over coordinates."""

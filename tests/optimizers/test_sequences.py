@@ -98,6 +98,11 @@ def test_turbo_stays_in_its_hamming_ball(build):
     assert distance.max() <= 5 and distance.min() >= 1 and len(distance.unique()) > 2
 
 
+def test_turbo_predicts_the_score_of_sequences(build):
+    optimizer = played(build("turbo", problem_of(6, 4, (60,))), (60,))
+    torch.testing.assert_close(optimizer.predict(optimizer.x), matches(optimizer.x), atol=0.15, rtol=0)
+
+
 def test_the_kernel_is_that_of_weighted_hamming_distances():
     v = torch.randint(4, (12, 3), generator=generator(0)).double()
     kernel = fit_gp(v, v[:, 0], steps=5, tokens=4).covar_module

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bbo_bench.core import Prior, Task
 from bbo_bench.device import limited_threads
+from bbo_bench.diffusion.estimates import ESTIMATES
 from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.diffusion.train import quality
 from bbo_bench.metrics.naturalness import distances
@@ -22,6 +23,8 @@ SCORED = 1000
 """Samples whose scoring is timed."""
 SAMPLED = 256
 """Designs whose sampling is timed, as many as a run recommends."""
+LEFT = (1.0, 0.85, 0.6)
+"""Shares of the steps left, at which estimates of what they lead to are judged."""
 
 
 def measure(task: Task) -> dict[str, object]:
@@ -30,7 +33,8 @@ def measure(task: Task) -> dict[str, object]:
     Returns:
         Under `scores` mean and standard deviation of 10,000 prior samples, mean and best valid score of the data; under
         `prior samples` and `training designs` how as many of them as there are reference designs compare with these,
-        and the median distance to the nearest training design in feature space; under `speed` seconds and rates.
+        under `consistency model` and `posterior mean` what these make of noise and of noised training designs in one
+        step; the median distance to the nearest training design in feature space; under `speed` seconds and rates.
     """
     with limited_threads(1):
         prior, reference = task.prior(), task.reference()
@@ -43,6 +47,9 @@ def measure(task: Task) -> dict[str, object]:
             known = task.training_data()
             drawn = known[torch.randperm(len(known), generator=generator(0, "card"))[: len(reference)]]
             figures["training designs"] = quality(task, drawn)
+            figures |= {
+                f"in one step, by {name}": in_one_step(task, drawn, name) for name in ("consistency", "tweedie")
+            }
             figures["distance to the nearest training design"] = {
                 name: nearest(task, designs, known) for name, designs in {"prior": few, "reference": reference}.items()
             }
@@ -64,6 +71,21 @@ def sampled(prior: Prior, n: int, rng: torch.Generator) -> Tensor:
     """`n x shape` designs of the prior, sampled in batches of a million numbers or so."""
     batch = max(SAMPLED, 2**20 // prior.latent_shape.numel())
     return torch.cat([prior.decode(prior.sample(min(batch, n - i), rng)) for i in range(0, n, batch)])
+
+
+@torch.no_grad()
+def in_one_step(task: DiffusionTask, x: Tensor, name: str) -> dict[str, object]:
+    """The quality of what an estimate makes of noise, and of `n x shape` designs noised up to some steps."""
+    prior, rng = task.prior(), generator(0, "one step")
+    step, z = prior.transition, prior.encode(x)
+    estimate = ESTIMATES[name](prior, step)
+    outcome: dict[str, object] = {}
+    for left in LEFT:
+        k = torch.full((len(x),), round((1 - left) * step.steps))
+        noise = prior.noise(len(x), rng)
+        ahead = estimate(k, noise if left == 1 else step.noise(k, z, noise))
+        outcome[f"{step.steps - int(k[0])} steps left of {step.steps}"] = quality(task, prior.decode(ahead))
+    return outcome
 
 
 def nearest(task: Task, x: Tensor, data: Tensor) -> float:

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from hydra.utils import instantiate
 
-from bbo_bench.card import measure, nearest, sampled, seconds
+from bbo_bench.card import in_one_step, measure, nearest, sampled, seconds
+from bbo_bench.plugins import find
 from bbo_bench.seeding import generator
 from bbo_bench.testing import Probe
 
@@ -18,6 +20,13 @@ def test_the_figures_of_the_probe():
     )
     assert figures["prior samples"]["precision"] > 0.7
     assert figures["speed"]["designs a second"] > 1000 and figures["speed"]["seconds to sample 256"] > 0
+
+
+def test_one_step_is_judged_from_noise_and_from_noised_designs():
+    task = instantiate(find("task", "tfbind8").settings)
+    outcome = in_one_step(task, task.training_data()[:128], "tweedie")
+    assert list(outcome) == ["20 steps left of 20", "17 steps left of 20", "12 steps left of 20"]
+    assert outcome["12 steps left of 20"]["frechet"] < outcome["20 steps left of 20"]["frechet"] / 2
 
 
 def test_nearest_is_the_median_of_the_least_distances():

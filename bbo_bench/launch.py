@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -108,6 +109,8 @@ class Sweep(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Compose and check every run."""
+        # joblib replaces a worker whose memory has grown, between two runs: nothing is lost, and nothing leaks
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor", UserWarning)
         atexit.register(_tidy, Path(config.hydra.sweep.dir).absolute())
         try:
             known = _known()

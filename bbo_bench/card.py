@@ -31,7 +31,8 @@ def measure(task: Task) -> dict[str, object]:
     """Figures of a task, on one thread; those of the training designs only where the task has them.
 
     Returns:
-        Under `scores` mean and standard deviation of 10,000 prior samples, mean and best valid score of the data; under
+        Under `scores` mean and standard deviation of 10,000 prior samples (the mean also as the task
+        declares it), mean and best valid score of the data; under
         `prior samples` and `training designs` how as many of them as there are reference designs compare with these,
         under `consistency model` and `posterior mean` what these make of noise and of noised training designs in one
         step; the median distance to the nearest training design in feature space; under `speed` seconds and rates.
@@ -54,8 +55,9 @@ def measure(task: Task) -> dict[str, object]:
                 name: nearest(task, designs, known) for name, designs in {"prior": few, "reference": reference}.items()
             }
         real = finite(task, true_scores(task, known))
-        scores = {
+        scores: dict[str, float | Tensor] = {
             "y_prior": y.mean(),
+            "y_prior as declared": task.y_prior,
             "std of the prior": y.std(),
             "mean of the data": real.mean(),
             "best valid of the data": real[task.valid(known)].max(),

@@ -77,7 +77,7 @@ def report(parsed: argparse.Namespace) -> int:
 
 
 def list_plugins(parsed: argparse.Namespace) -> int:
-    """All tasks and optimizers, a line each."""
+    """All tasks and optimizers, a line each, and the names of budgets and presets."""
     found = {kind: choices(kind) for kind in KINDS}
     width = max((len(name) for names in found.values() for name in names), default=0)
     for kind, names in found.items():
@@ -85,6 +85,9 @@ def list_plugins(parsed: argparse.Namespace) -> int:
         for choice in names.values():
             missing = f" [needs {', '.join(choice.missing)}: {choice.remedy}]" if choice.missing else ""
             print(f"  {choice.name:{width}}  {choice.summary}{missing}")
+    for group, option in {"budget": "budget=", "experiment": "+experiment="}.items():
+        files = sorted((Path(__file__).parent / "conf" / group).glob("*.yaml"))
+        print(f"{option}{'|'.join(file.stem for file in files)}")
     return 0
 
 
@@ -130,7 +133,7 @@ def make_prior(parsed: argparse.Namespace) -> int:
     from hydra.utils import instantiate
 
     from bbo_bench.device import resolve
-    from bbo_bench.diffusion.prior import RECIPE, WEIGHTS
+    from bbo_bench.diffusion.prior import WEIGHTS, read_recipe
     from bbo_bench.diffusion.task import DiffusionTask
     from bbo_bench.diffusion.train import distill_prior, train_prior
     from bbo_bench.plan import check
@@ -140,7 +143,7 @@ def make_prior(parsed: argparse.Namespace) -> int:
     task = instantiate(choice.settings, _convert_="all")
     if not isinstance(task, DiffusionTask):
         raise PluginError(f"task {choice.name} has no diffusion prior to train; only a DiffusionTask has")
-    recipe = yaml.safe_load((task.folder / RECIPE).read_text())
+    recipe = read_recipe(task.folder)
     command = recipe.get("made", {}).get("command", "")
     if parsed.out is None and command and not command.endswith(f"task={choice.name}"):
         raise PluginError(

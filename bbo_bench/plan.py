@@ -109,7 +109,7 @@ class Plan:
         with (self.folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
             *_, row = csv.DictReader(file)
         names = {"mean": "reward_mean", "validity": "validity", "best": "best"}
-        known = [f"{name} {float(row[key]):.2f}" for name, key in names.items() if row.get(key)]
+        known = [f"{name} {float(row[key]):.3g}" for name, key in names.items() if row.get(key)]
         numbers = ", ".join(known) or "complete"  # without evaluation there are none
         report = f"bbo-bench report {shown(self.folder.parents[2])}"
         return f"{shown(self.folder)}: {numbers} after {row['queries']} queries; {report}"

@@ -8,13 +8,15 @@ import subprocess
 import sys
 from contextlib import suppress
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 PACKAGES = ("bbo-bench", "torch", "numpy", "scipy", "botorch", "gpytorch", "diffusers", "peft", "cma")
+OF_TASKS = ("neuralfoil", "pillow", "rdkit", "selfies", "ViennaRNA", "fcd_torch")
+"""Packages that define scores or metrics of some tasks, named where they are installed."""
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
@@ -25,8 +27,12 @@ def provenance(device: torch.device) -> dict[str, Any]:
 
 @cache
 def _software() -> dict[str, Any]:
+    versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    for name in OF_TASKS:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
     return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "versions": versions,
         "platform": platform.platform(),
         "commit": _commit(),
     }

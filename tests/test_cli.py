@@ -85,7 +85,7 @@ def test_a_single_run_says_what_it_has_come_to(cli, tmp_path):
     header, *_, last = (tmp_path / "results/default/toy/toy_search/seed_0/metrics.csv").read_text().splitlines()
     row = dict(zip(header.split(","), last.split(","), strict=True))
     mean, validity, best = (float(row[key]) for key in ("reward_mean", "validity", "best"))
-    numbers = f"mean {mean:.2f}, validity {validity:.2f}, best {best:.2f} after 8 queries"
+    numbers = f"mean {mean:.3g}, validity {validity:.3g}, best {best:.3g} after 8 queries"
     assert out == f"results/default/toy/toy_search/seed_0: {numbers}; bbo-bench report results/default\n"
     assert "seed_1: complete after 8 queries" in cli(*RUN, *TINY, "budget.evaluation=0", "seed=1").out
     assert cli("run", "-m", *RUN[1:], *TINY, "seed=2").out.count("queries;") == 0

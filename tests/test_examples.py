@@ -28,9 +28,10 @@ def files(folder):
     return [file for file in folder.iterdir() if file.suffix in (".py", ".yaml")]
 
 
-def bbo_bench(*arguments):
+def bbo_bench(*arguments, plugins=None):
     variable, _, roots = COMMANDS[0].partition("=")
-    environment = os.environ | {variable: roots.replace("$PWD", str(ROOT)), "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+    folders = plugins or roots.replace("$PWD", str(ROOT))
+    environment = os.environ | {variable: str(folders), "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
     command = [sys.executable, "-c", "import sys; from bbo_bench.cli import main; sys.exit(main())", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
@@ -55,6 +56,22 @@ def test_the_commands_run(command, tmp_path):
         assert [line.split(",")[1] for line in metrics.read_text().splitlines()] == ["queries", "32", "96"]
     else:
         assert re.search(r"\d+ passed", done.stdout)
+
+
+def test_the_task_with_a_prior_can_be_written_trained_and_run(tmp_path):
+    shown = dict(re.findall(r"`(motif/\w+\.\w+)`[^\n]*:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL))
+    assert set(shown) == {"motif/__init__.py", "motif/motif.yaml", "motif/prior.yaml"}
+    (tmp_path / "tasks/motif").mkdir(parents=True)
+    for name, text in shown.items():
+        quick = text.replace("steps: 1000,", "steps: 60,").replace("passes: 20", "passes: 1")
+        (tmp_path / "tasks" / name).write_text(quick)
+    run = ("run", "task=motif", "optimizer=genetic", "budget=smoke", f"results={tmp_path / 'results'}")
+    assert "make them by `bbo-bench prior train task=NAME`" in bbo_bench(*run, plugins=tmp_path).stderr
+    assert bbo_bench("prior", "train", "task=motif", plugins=tmp_path).returncode == 0
+    assert bbo_bench(*run, plugins=tmp_path).returncode == 0
+    (tmp_path / "tasks/motif/prior.yaml").unlink()
+    message = bbo_bench("prior", "train", "task=motif", plugins=tmp_path).stderr
+    assert message.startswith("error: expected ") and "CONTRIBUTING.md" in message
 
 
 def test_weighted_denoising_rests_near_the_tilted_prior():

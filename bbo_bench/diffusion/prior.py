@@ -17,6 +17,7 @@ from bbo_bench.diffusion.consistency import Distillation
 from bbo_bench.diffusion.likelihood import elbo
 from bbo_bench.diffusion.schedules import Scheduler
 from bbo_bench.diffusion.transition import Transition
+from bbo_bench.plugins import PluginError
 from bbo_bench.seeding import generator, seeded
 
 WEIGHTS, RECIPE = "prior.safetensors", "prior.yaml"
@@ -25,6 +26,21 @@ DDIM = {
     "clip_sample": False,
     "timestep_spacing": "trailing",
 }
+
+
+def read_recipe(folder: Path) -> dict[str, Any]:
+    """What `prior.yaml` in a task's folder says.
+
+    Raises:
+        PluginError: If there is none.
+    """
+    if not (folder / RECIPE).exists():
+        raise PluginError(
+            f"expected {folder / RECIPE}: how the prior is made, written by hand as CONTRIBUTING.md shows; "
+            "`bbo-bench prior train task=NAME` makes it then"
+        )
+    recipe: dict[str, Any] = yaml.safe_load((folder / RECIPE).read_text())
+    return recipe
 
 
 class DiffusionPrior(Prior):
@@ -100,7 +116,11 @@ class DiffusionPrior(Prior):
     @classmethod
     def load(cls, folder: Path, codec: Codec) -> Self:
         """The prior that a task's folder ships: `prior.safetensors`, made by the recipe in `prior.yaml`."""
-        recipe = yaml.safe_load((folder / RECIPE).read_text())
+        recipe = read_recipe(folder)
+        if not (folder / WEIGHTS).exists():
+            raise PluginError(
+                f"the prior in {folder} has no weights yet: make them by `bbo-bench prior train task=NAME`"
+            )
         with seeded(generator(0, "weights")):  # they are replaced below, but their first values are drawn
             denoiser = instantiate(recipe["denoiser"])
         prior = cls(denoiser, codec, recipe["scheduler"], recipe["sampler"], recipe.get("consistency"), folder)

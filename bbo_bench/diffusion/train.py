@@ -17,7 +17,7 @@ from tqdm import trange
 
 from bbo_bench.core import Task
 from bbo_bench.diffusion.consistency import FILE, distill, load, save
-from bbo_bench.diffusion.prior import RECIPE, DiffusionPrior
+from bbo_bench.diffusion.prior import RECIPE, DiffusionPrior, read_recipe
 from bbo_bench.diffusion.schedules import Scheduler, example
 from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.metrics import naturalness
@@ -89,7 +89,7 @@ def train_prior(task: DiffusionTask, name: str, folder: Path | None = None, devi
     """
     folder = folder or task.folder
     folder.mkdir(parents=True, exist_ok=True)  # before the work, which a missing folder would lose
-    recipe: dict[str, Any] = yaml.safe_load((task.folder / RECIPE).read_text())
+    recipe = read_recipe(task.folder)
     rng = generator(recipe["seed"], "prior", device=device)
     data = task.training_data()
     with seeded(rng):
@@ -119,7 +119,7 @@ def distill_prior(task: DiffusionTask, name: str, folder: Path | None = None, de
         The recipe with `made.consistency`: command, and the quality of designs made in one step from noise.
     """
     folder = folder or task.folder
-    recipe: dict[str, Any] = yaml.safe_load((folder / RECIPE).read_text())
+    recipe = read_recipe(folder)
     prior = DiffusionPrior.load(folder, task.codec()).to(torch.device(device))
     save(distill(prior, generator(recipe["seed"], "consistency", device=device)), prior, folder / FILE)
     prior = prior.to(torch.device("cpu"))

@@ -42,8 +42,8 @@ def chosen(optimizers: Sequence[str], ranking: Sequence[str]) -> dict[str, str]:
 def gallery(task: Task, runs: Sequence[Run], optimizers: Mapping[str, str]) -> Figure | None:
     """A row of designs for the data, the prior and each optimizer's first kept run of one task; None without any.
 
-    Designs are taken at even distances from each list, and shown in the order of their true scores. `optimizers` maps
-    a name to the title of its group, to be written below it, or to nothing.
+    A row shows designs at even quantiles of the true score. `optimizers` maps a name to the title of its group, to be
+    written below it, or to nothing.
     """
     rows = _rows(task, runs, optimizers)
     if len(rows) == 1:
@@ -59,26 +59,28 @@ def gallery(task: Task, runs: Sequence[Run], optimizers: Mapping[str, str]) -> F
 
 
 def _rows(task: Task, runs: Sequence[Run], optimizers: Iterable[str]) -> Mapping[str, Tensor]:
-    rows = {DATA: _spread(task.reference())}
+    rows = {DATA: _spread(task, task.reference())}
     for name in optimizers:
         kept = ((run, designs(run)) for run in runs if run.optimizer == name)
         run, arrays = next(((run, arrays) for run, arrays in kept if arrays), (None, None))
         if run is None or arrays is None:
             continue
-        rows.setdefault("prior", _spread(torch.as_tensor(arrays["queried_0"])))  # round 0 asks the prior
+        rows.setdefault("prior", _spread(task, torch.as_tensor(arrays["queried_0"])))  # round 0 asks the prior
         if name != PRIOR:
-            rows[name] = _spread(torch.as_tensor(arrays[f"recommended_{len(run.budget) - 1}"]))
+            rows[name] = _spread(task, torch.as_tensor(arrays[f"recommended_{len(run.budget) - 1}"]))
     return rows
 
 
-def _spread(x: Tensor) -> Tensor:
-    return x[torch.linspace(0, len(x) - 1, COLUMNS).long()]
+def _spread(task: Task, x: Tensor) -> Tensor:
+    """The designs in the middles of `COLUMNS` equal shares of a list that is sorted by true scores, the best first."""
+    middles = (torch.arange(COLUMNS) + 0.5) / COLUMNS * len(x)
+    return x[true_scores(task, x).argsort(descending=True, stable=True)[middles.long()]]
 
 
 def _row(task: Task, axes: Sequence[Axes], name: str, group: str, x: Tensor) -> float:
     """Draw one row of designs; the height that it needs, in widths of a design."""
     score, valid = true_scores(task, x), task.valid(x)
-    for panel, i in zip(axes, score.argsort(descending=True).tolist(), strict=True):
+    for i, panel in enumerate(axes):
         task.render(x[i], panel)
         panel.set_axis_off()
         words = f"{float(score[i]):.2f}" + ("" if valid[i] else " invalid")

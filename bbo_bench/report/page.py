@@ -25,9 +25,8 @@ CAPTIONS = {
     "curves": "Interquartile mean over seeds and its 95% interval after every round. Of optimizers that differ in "
     "their KL weight alone, one is drawn. Where optimizers are many, each group of methods has a row.",
     "trade_off": "At the end of the budget; bars are 95% intervals.",
-    "gallery": "Designs of one seed at the end of the budget, taken at even distances from each list and shown in the "
-    "order of their true scores, which they are titled with. Where optimizers are many: the one of highest hypervolume "
-    "in each group.",
+    "gallery": "Designs of one seed at the end of the budget, at even quantiles of the true score, which they are "
+    "titled with. Where optimizers are many: the one of highest hypervolume in each group.",
     "over_tasks": "Normalized mean score: 0 is the prior's, 1 that of the best known design.",
 }
 

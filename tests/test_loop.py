@@ -1,6 +1,7 @@
 import csv
 import io
 import math
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -140,6 +141,7 @@ def test_seconds_and_memory_are_kept(tmp_path):
     assert (
         facts["versions"]["torch"] == torch.__version__.split("+")[0] or torch.__version__ == facts["versions"]["torch"]
     )
+    assert facts["versions"]["neuralfoil"] == version("neuralfoil"), "what scores come from is named too"
 
 
 def malformed(call, value):

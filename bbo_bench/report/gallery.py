@@ -83,7 +83,7 @@ def _row(task: Task, axes: Sequence[Axes], name: str, group: str, x: Tensor) -> 
     for i, panel in enumerate(axes):
         task.render(x[i], panel)
         panel.set_axis_off()
-        words = f"{float(score[i]):.2f}" + ("" if valid[i] else " invalid")
+        words = f"{float(score[i]):.3g}" + ("" if valid[i] else " invalid")
         panel.set_title(words, fontsize=8, color="black" if valid[i] else INVALID, pad=2)
     look = group_style if group else style
     color = DATA_COLOR if name == DATA else look(PRIOR if name == "prior" else name).color

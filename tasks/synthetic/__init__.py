@@ -105,4 +105,4 @@ class Synthetic(DiffusionTask):
         number, few = range(1, len(place) + 1), len(place) <= 20
         axes.plot(number, optimum, color="tab:red", linewidth=1.2, zorder=3)
         axes.plot(number, place, color="0.2", linewidth=0.8 if few else 0.4, marker="." if few else "", markersize=3)
-        axes.set(xlim=(0.5, len(place) + 0.5), ylim=(0, 1), xticks=[], yticks=[])
+        axes.set(xlim=(0.5, len(place) + 0.5), ylim=(-0.04, 1.04), xticks=[], yticks=[])

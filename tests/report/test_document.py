@@ -193,6 +193,6 @@ def test_the_gallery_marks_invalid_designs(make: Make, results: Path) -> None:
     figure = gallery(task_of(run), [run], {"sqdf": ""})
     assert figure is not None
     titles = [axes.get_title() for axes in figure.axes[-6:]]
-    assert titles == ["3.00", "2.00", "1.00", "0.75 invalid", "0.50", "0.25"]
+    assert titles == ["3", "2", "1", "0.75 invalid", "0.5", "0.25"]
     rows = [axes.texts[0].get_text() for axes in figure.axes if axes.texts]
     assert rows == ["data", "prior", "sqdf"]

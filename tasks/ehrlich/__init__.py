@@ -135,10 +135,14 @@ class Ehrlich(DiffusionTask):
         for number, places in enumerate(self.function.places(x).tolist()):
             for i, token in zip(places, self.function.motifs[number].tolist(), strict=True):
                 row, column = divmod(i, ROW)
-                style = "-" if int(x[i]) == token else ":"
+                there = int(x[i]) == token
                 inset = 0.08 + 0.06 * number  # so that frames of several motifs do not hide each other
                 frame = Rectangle((column + inset, row + inset), 1 - 2 * inset, 1 - 2 * inset, fill=False)
-                frame.set(edgecolor=colormaps["Dark2"](number), linestyle=style, linewidth=1.2)
+                frame.set(
+                    edgecolor=colormaps["Dark2"](number),
+                    linestyle="-" if there else ":",
+                    linewidth=1.2 if there else 0.3,
+                )
                 axes.add_patch(frame)
         axes.set(xlim=(0, min(len(x), ROW)), ylim=(rows, 0), aspect="equal")
         axes.set_axis_off()

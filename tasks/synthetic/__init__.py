@@ -104,5 +104,6 @@ class Synthetic(DiffusionTask):
         place, optimum = (self.features(design.detach().cpu()[None])[0].numpy() for design in (x, self.best_design()))
         number, few = range(1, len(place) + 1), len(place) <= 20
         axes.plot(number, optimum, color="tab:red", linewidth=1.2, zorder=3)
-        axes.plot(number, place, color="0.2", linewidth=0.8 if few else 0.4, marker="." if few else "", markersize=3)
-        axes.set(xlim=(0.5, len(place) + 0.5), ylim=(-0.04, 1.04), xticks=[], yticks=[])
+        look = {"linewidth": 0.8, "marker": ".", "markersize": 3} if few else {"linewidth": 0.4}
+        axes.plot(number, place, color="0.2", clip_on=False, **look)
+        axes.set(xlim=(0.5, len(place) + 0.5), ylim=(0, 1), xticks=[], yticks=[])

@@ -31,11 +31,11 @@ def measure(task: Task) -> dict[str, object]:
     """Figures of a task, on one thread; those of the training designs only where the task has them.
 
     Returns:
-        Under `scores` mean and standard deviation of 10,000 prior samples (the mean also as the task
-        declares it), mean and best valid score of the data; under
-        `prior samples` and `training designs` how as many of them as there are reference designs compare with these,
-        under `consistency model` and `posterior mean` what these make of noise and of noised training designs in one
-        step; the median distance to the nearest training design in feature space; under `speed` seconds and rates.
+        Under `scores` mean and standard deviation of 10,000 prior samples (the mean also as the task declares it), mean
+        and best valid score of the data; under `prior samples` and `training designs` how as many of them as there are
+        reference designs compare with these; under `consistency model` and `posterior mean` what these make of noise
+        and of noised training designs in one step; the median distance to the nearest training design in feature
+        space; under `speed` seconds and rates.
     """
     with limited_threads(1):
         prior, reference = task.prior(), task.reference()
@@ -48,9 +48,8 @@ def measure(task: Task) -> dict[str, object]:
             known = task.training_data()
             drawn = known[torch.randperm(len(known), generator=generator(0, "card"))[: len(reference)]]
             figures["training designs"] = quality(task, drawn)
-            figures |= {
-                f"in one step, by {name}": in_one_step(task, drawn, name) for name in ("consistency", "tweedie")
-            }
+            figures["consistency model"] = in_one_step(task, drawn, "consistency")
+            figures["posterior mean"] = in_one_step(task, drawn, "tweedie")
             figures["distance to the nearest training design"] = {
                 name: nearest(task, designs, known) for name, designs in {"prior": few, "reference": reference}.items()
             }

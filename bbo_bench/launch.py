@@ -109,7 +109,7 @@ class Sweep(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Compose and check every run."""
-        # joblib replaces a worker whose memory has grown, between two runs: nothing is lost, and nothing leaks
+        # joblib replaces a worker whose memory has grown between two runs: nothing is lost
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor", UserWarning)
         atexit.register(_tidy, Path(config.hydra.sweep.dir).absolute())
         try:

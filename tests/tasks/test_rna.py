@@ -167,6 +167,12 @@ def test_data_are_distinct_and_split_without_near_duplicates(task: TRNA) -> None
     assert int(differences.min()) >= 5
 
 
+@pytest.mark.xfail(reason="the file mixes two limits, as the card says, and is to be made anew", strict=True)
+def test_all_data_keep_to_the_limit_of_their_script(task: TRNA) -> None:
+    designs = task.domain.text(torch.cat((task.reference(), task.training_data())))
+    assert all(ensemble_defect(bases(each), target(each)) < build_data.MAX_DEFECT for each in designs)
+
+
 def test_features_count_differences(task: TRNA) -> None:
     x = task.domain.parse([YEAST_PHE, "A" + YEAST_PHE[1:], "-" + YEAST_PHE[1:]])
     squared = torch.cdist(task.features(x).double(), task.features(x).double()).square()

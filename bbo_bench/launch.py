@@ -68,6 +68,7 @@ def launch(arguments: Sequence[str]) -> None:
     for kind, found in _known().items():
         for choice in found.values():
             store.store(group=kind, name=choice.name, node=OmegaConf.create(choice.settings), provider=str(choice.file))
+    _check_names(arguments)
     traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors its way and exits
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")  # joblib's workers, after Ctrl-C
@@ -141,6 +142,15 @@ class Sweep(Callback):
                     "make the swept setting part of name=, for instance name='kl_${optimizer.kl_weight}'"
                 )
             seen.add(plan.folder)
+
+
+def _check_names(arguments: Sequence[str]) -> None:
+    """Raise `ConfigError` where a setting of the run itself is unknown: Hydra would miss the right one before that."""
+    known = Schema.__dataclass_fields__
+    for word in arguments:
+        name = re.match(r"(\w+)=", word)
+        if name and name[1] not in known:
+            raise ConfigError(f"there is no setting {name[1]}; {suggestion(name[1], known)}")
 
 
 def _left_to_runs(arguments: Sequence[str]) -> list[str]:

@@ -32,7 +32,7 @@ ALPHABET = "ACGU-"
 INSERTED = {"16": ("17", "17a"), "20": ("20a", "20b"), "46": ("47",)}
 """Positions that are insertions to the model, after those that are its columns."""
 COLUMNS = [p for p in POSITIONS if not any(p in inserted for inserted in INSERTED.values())]
-EMITTED, SEED = 500_000, 1
+EMITTED, SEED = 800_000, 1
 FAR = 10
 """Base pairs from the cloverleaf beyond which the ensemble is not computed."""
 MAX_DEFECT = 0.06

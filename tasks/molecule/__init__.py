@@ -33,7 +33,7 @@ class Molecule(DiffusionTask):
     A string that is no molecule, for instance one of padding alone, is infeasible. Padding in the middle is skipped.
 
     Args:
-        score: The score of a string of tokens, −inf where it is no molecule; a function that processes can import.
+        score: The score of a string of tokens, −inf where it is no molecule; a callable that can be pickled.
         noise_std: Standard deviation of the observation noise.
         y_prior: Mean true score of 10,000 samples of the prior.
         best_known: Best true score of a valid design known.

@@ -1,8 +1,9 @@
-"""What a molecule is worth: functions of a string of SELFIES tokens, −inf where it is no molecule."""
+"""What a molecule is worth: callables of a string of SELFIES tokens, −inf where it is no molecule."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import cache
 
 from rdkit import Chem, DataStructs
@@ -14,28 +15,44 @@ from bbo_bench.tasks.molecule.chemistry import MORGAN, molecule, synthetic_acces
 LARGE_RING = 6
 
 
-def qed(text: str) -> float:
-    """Quantitative estimate of drug-likeness, from 0 to 1 (Bickerton et al. 2012)."""
-    found = molecule(text)
-    return -math.inf if found is None else float(QED.qed(found))
+class DrugLikeness:
+    """Quantitative estimate of drug-likeness, QED, from 0 to 1 (Bickerton et al. 2012)."""
+
+    def __call__(self, text: str) -> float:
+        """The score of a string."""
+        found = molecule(text)
+        return -math.inf if found is None else float(QED.qed(found))
 
 
-def penalized_logp(text: str) -> float:
+class PenalizedLogP:
     """Crippen's logP - SA score - atoms beyond six in the largest ring (Gómez-Bombarelli et al. 2018), as they are."""
-    found = molecule(text)
-    if found is None:
-        return -math.inf
-    largest = max(map(len, found.GetRingInfo().AtomRings()), default=0)
-    return float(MolLogP(found)) - synthetic_accessibility(found) - max(largest - LARGE_RING, 0)
+
+    def __call__(self, text: str) -> float:
+        """The score of a string."""
+        found = molecule(text)
+        if found is None:
+            return -math.inf
+        largest = max(map(len, found.GetRingInfo().AtomRings()), default=0)
+        return float(MolLogP(found)) - synthetic_accessibility(found) - max(largest - LARGE_RING, 0)
 
 
-def similarity_times_qed(text: str, target: str) -> float:
-    """Tanimoto similarity of Morgan fingerprints (radius 2, 2,048 bits) to the target's SMILES, times QED."""
-    found = molecule(text)
-    if found is None:
-        return -math.inf
-    similarity = DataStructs.TanimotoSimilarity(MORGAN.GetFingerprint(found), _fingerprint(target))
-    return float(similarity * QED.qed(found))
+@dataclass(frozen=True)
+class SimilarityTimesQED:
+    """Tanimoto similarity of Morgan fingerprints (radius 2, 2,048 bits) to a molecule, times QED.
+
+    Attributes:
+        target: SMILES of the molecule.
+    """
+
+    target: str
+
+    def __call__(self, text: str) -> float:
+        """The score of a string."""
+        found = molecule(text)
+        if found is None:
+            return -math.inf
+        similarity = DataStructs.TanimotoSimilarity(MORGAN.GetFingerprint(found), _fingerprint(self.target))
+        return float(similarity * QED.qed(found))
 
 
 @cache

@@ -299,5 +299,5 @@ def test_the_prior_is_as_good_as_its_card_says(task: Molecule) -> None:
 
 
 def test_scores_without_a_molecule() -> None:
-    for score in (scores.qed, scores.penalized_logp, lambda text: scores.similarity_times_qed(text, CELECOXIB)):
+    for score in (scores.DrugLikeness(), scores.PenalizedLogP(), scores.SimilarityTimesQED(CELECOXIB)):
         assert score("[nop]") == -math.inf

@@ -1,3 +1,27 @@
 """A benchmark suite for online black-box optimization: score, naturalness and diversity of designs."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bbo_bench.core import Task
+
 __version__ = "0.1.0"
+
+
+def load_task(name: str, **settings: Any) -> Task:
+    """The task of that name, with the settings of its YAML file but for those that are given.
+
+    Raises:
+        PluginError: If there is no such task, what it needs is not installed, or it has no such setting.
+    """
+    from hydra.utils import instantiate
+
+    from bbo_bench.plan import check
+    from bbo_bench.plugins import find
+
+    choice = find("task", name)
+    check(choice, choice.settings | settings)
+    task: Task = instantiate(choice.settings | settings, _convert_="all")
+    return task

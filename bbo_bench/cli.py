@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from bbo_bench import __version__
+from bbo_bench import __version__, load_task
 from bbo_bench.plugins import KINDS, Choice, Kind, PluginError, UsageError, choices, find, unknown
 
 RUN_HELP = """\
@@ -117,30 +117,24 @@ def check(parsed: argparse.Namespace) -> int:
 
 def card(parsed: argparse.Namespace) -> int:
     """Measure the figures of a task's card."""
-    from hydra.utils import instantiate
-
     from bbo_bench.card import measure
-    from bbo_bench.plan import check
 
     choice = _named(parsed.task if "=" in parsed.task else f"task={parsed.task}")
-    check(choice, choice.settings)
-    print(_indented(measure(instantiate(choice.settings, _convert_="all"))), end="")
+    print(_indented(measure(load_task(choice.name))), end="")
     return 0
 
 
 def make_prior(parsed: argparse.Namespace) -> int:
     """Make a task's prior anew, or only its consistency model."""
-    from hydra.utils import instantiate
+    import torch
 
-    from bbo_bench.device import resolve
+    from bbo_bench.device import limited_threads, resolve
     from bbo_bench.diffusion.prior import WEIGHTS, read_recipe
     from bbo_bench.diffusion.task import DiffusionTask
     from bbo_bench.diffusion.train import distill_prior, train_prior
-    from bbo_bench.plan import check
 
     choice = _named(parsed.task if "=" in parsed.task else f"task={parsed.task}")
-    check(choice, choice.settings)
-    task = instantiate(choice.settings, _convert_="all")
+    task = load_task(choice.name)
     if not isinstance(task, DiffusionTask):
         raise PluginError(f"task {choice.name} has no diffusion prior to train; only a DiffusionTask has")
     recipe = read_recipe(task.folder)
@@ -152,12 +146,20 @@ def make_prior(parsed: argparse.Namespace) -> int:
         )
     device = resolve(parsed.device).type
     folder = parsed.out or task.folder
-    if parsed.action == "train":
-        train_prior(task, choice.name, folder, device)
-    elif not (folder / WEIGHTS).exists():
+    if parsed.action == "distill" and not (folder / WEIGHTS).exists():
         raise PluginError(f"{folder} has no {WEIGHTS} to distil; make it with bbo-bench prior train {parsed.task}")
-    print(_indented(distill_prior(task, choice.name, folder, device)["made"]), end="")
+    with limited_threads(parsed.threads or torch.get_num_threads()):
+        if parsed.action == "train":
+            train_prior(task, choice.name, folder, device)
+        made = distill_prior(task, choice.name, folder, device)["made"]
+    print(_indented(made), end="")
     return 0
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
+    return int(text)
 
 
 def _named(text: str) -> Choice:
@@ -217,5 +219,6 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("task", metavar="task=NAME")
     command.add_argument("--out", type=Path, help="the folder to work in (default: the task's)")
     command.add_argument("--device", default="cpu", help="auto | cpu | cuda | mps (default: cpu)")
+    command.add_argument("--threads", type=_count, metavar="N", help="of a CPU (default: all)")
     command.set_defaults(command=make_prior)
     return parser

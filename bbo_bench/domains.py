@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Self
 
@@ -110,18 +111,20 @@ class Sequences(Domain):
         return ["".join(self.alphabet[i] for i in row) for row in x.tolist()]
 
     def parse(self, text: Sequence[str]) -> Tensor:
-        """`n x length` designs of `n` strings, whose tokens are single characters.
+        """`n x length` designs of `n` strings, as `text` writes them.
 
         Raises:
-            ValueError: If a string has another length, or an unknown character.
+            ValueError: If a string has another length, or something unknown.
         """
         number = {token: i for i, token in enumerate(self.alphabet)}
-        for string in text:
-            if len(string) != self.length:
-                raise ValueError(f"sequences must have {self.length} tokens, got {len(string)}: {string!r}")
-            if unknown := sorted(set(string) - number.keys()):
+        tokens = re.compile("|".join(map(re.escape, sorted(number, key=len, reverse=True))) + "|.", re.DOTALL)
+        rows = [tokens.findall(string) for string in text]
+        for row, string in zip(rows, text, strict=True):
+            if unknown := [token for token in row if token not in number]:
                 raise ValueError(f"tokens must be of {''.join(self.alphabet)}, got {unknown[0]!r} in {string!r}")
-        return torch.tensor([[number[token] for token in string] for string in text]).reshape(-1, self.length)
+            if len(row) != self.length:
+                raise ValueError(f"sequences must have {self.length} tokens, got {len(row)}: {string!r}")
+        return torch.tensor([[number[token] for token in row] for row in rows]).reshape(-1, self.length)
 
     def to(self, device: torch.device) -> Self:
         """See `Domain.to`; there is nothing to move."""

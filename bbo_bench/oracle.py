@@ -70,8 +70,10 @@ def true_scores(task: Task, x: Tensor) -> Tensor:
     """Noise-free scores of `n x shape` designs on the host, an `n`-dim double tensor.
 
     Raises:
-        TaskError: If the task raises, or they have a wrong shape, or one of them is NaN or +inf.
+        ValueError: If the designs are not of the task's domain.
+        TaskError: If the task raises, or scores have a wrong shape, or one of them is NaN or +inf.
     """
+    x = task.domain.check(x)
     try:
         y = task.evaluate(x).double()
     except Exception as error:

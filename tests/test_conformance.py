@@ -17,7 +17,7 @@ from bbo_bench.seeding import generator
 from bbo_bench.testing import OptimizerSuite, Probe, SequenceProbe, TaskSuite, check_plugin
 from bbo_bench.testing.probe import Fragile, Killed, contents, made, play, problem_of, representatives
 
-SLOW_ORACLES = ["molecule", "molecule_celecoxib", "molecule_plogp", "molecule_qed", "rna"]
+SLOW_ORACLES = ["image_class", "molecule", "molecule_celecoxib", "molecule_plogp", "molecule_qed", "rna"]
 """Tasks that need minutes to score as many designs as the suite asks for: a slow test does so."""
 
 for _name, _choice in choices("task").items():

@@ -3,7 +3,10 @@ import dataclasses
 import pytest
 import torch
 
+from bbo_bench import load_task
 from bbo_bench.core import Domain, Optimizer, Prior, Problem, Task
+from bbo_bench.oracle import true_scores
+from bbo_bench.plugins import PluginError
 from bbo_bench.seeding import generator
 from bbo_bench.testing import Probe
 from bbo_bench.testing.probe import problem_of
@@ -38,3 +41,17 @@ def test_what_is_optional_has_a_neutral_default():
     assert least.predict(torch.zeros(3, 2)) is None
     assert least.diagnostics() == {}
     assert Probe().validate(torch.zeros(3, 2)) is None
+
+
+def test_a_task_is_loaded_by_name_with_settings_of_ones_own():
+    task = load_task("ackley_20", noise_std=0.5)
+    assert task.noise_std == 0.5 and task.domain.shape == (20,)
+    with pytest.raises(PluginError, match=r"no task named 'ackly_20'.*did you mean ackley_20"):
+        load_task("ackly_20")
+    with pytest.raises(PluginError, match=r"has no setting noise; did you mean noise_std"):
+        load_task("ackley_20", noise=0.5)
+
+
+def test_designs_of_another_domain_are_not_scored():
+    with pytest.raises(ValueError, match=r"designs must be `n x 9`, got \(1, 8\)"):
+        true_scores(load_task("peptide_mhc"), torch.zeros(1, 8, dtype=torch.long))

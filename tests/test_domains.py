@@ -73,7 +73,11 @@ def test_sequences_are_read_and_written():
     text = ["ACGT", "TTTT"]
     assert DNA.parse(text).tolist() == [[0, 1, 2, 3], [3, 3, 3, 3]]
     assert DNA.text(DNA.parse(text)) == text
-    assert Sequences(2, ["[C]", "[=O]"]).text(torch.tensor([[0, 1]])) == ["[C][=O]"]
+    selfies = Sequences(2, ["[C]", "[=O]"])
+    assert selfies.text(torch.tensor([[0, 1]])) == ["[C][=O]"]
+    assert selfies.parse(["[=O][C]"]).tolist() == [[1, 0]]
+    with pytest.raises(ValueError, match=r"tokens must be of \[C\]\[=O\], got '\['"):
+        selfies.parse(["[C][N]"])
     assert DNA.parse([]).shape == (0, 4)
 
 

@@ -31,6 +31,7 @@ WALK = re.findall(r"```sh\n(.*?)```", SECTIONS["Run"], re.DOTALL)[0].splitlines(
 FILES = re.findall(r"`((?:tasks|optimizers)/\S+)`:\n\n```\w+\n(.*?)```", README, re.DOTALL)
 TINY = {"rounds": [8, 8], "evaluation": 8, "validation": 0}
 LAUNCHERS = {"hydra/launcher=ray": "hydra_ray_launcher", "hydra/launcher=submitit_slurm": "hydra_submitit_launcher"}
+SCORED = re.findall(r"```python\n(from bbo_bench import load_task.*?)```", README, re.DOTALL)
 execute = Plan.execute
 
 
@@ -157,3 +158,9 @@ def test_the_added_task_states_what_is_measured(added):
     real = task.training_data()
     assert task.y_prior == pytest.approx(float(task.evaluate(samples).mean()), abs=0.03)
     assert task.best_known == pytest.approx(float(task.evaluate(real)[task.valid(real)].max()), abs=1e-3)
+
+
+def test_designs_of_ones_own_are_scored(capsys):
+    [block] = SCORED
+    exec(block, {})
+    assert "tensor([True, True])" in capsys.readouterr().out

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialized
 from torch import Generator, Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from tqdm import tqdm
@@ -125,7 +126,7 @@ def save(net: nn.Module, prior: DiffusionPrior, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(f"{file.name}.{os.getpid()}.part")
     weights = {name: weight.half().cpu() for name, weight in net.state_dict().items()}
-    save_file(weights, aside, {"prior": fingerprint(prior)})
+    aside.write_bytes(serialized(weights, {"prior": fingerprint(prior)}))
     aside.replace(file)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 import yaml
 from hydra.utils import instantiate
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Generator, Tensor, nn
 
 from bbo_bench.core import Prior
@@ -111,7 +111,7 @@ class DiffusionPrior(Prior):
         """Write the weights of denoiser and codec to `folder`."""
         parts = {"denoiser": self.denoiser, "codec": self.codec}
         tensors = {f"{part}.{key}": t.cpu() for part, net in parts.items() for key, t in net.state_dict().items()}
-        save_file(tensors, folder / WEIGHTS)
+        (folder / WEIGHTS).write_bytes(save(tensors))  # save_file hides files from other users
 
     @classmethod
     def load(cls, folder: Path, codec: Codec) -> Self:

@@ -21,8 +21,10 @@ REFERENCE = {"reward_mean": 1.0, "validity": 0.95, "pairwise": 0.5, "vendi": 0.2
 TOY = """
 import torch
 from bbo_bench.core import Task
+from bbo_bench.domains import Box
 
 class Toy(Task):
+    domain = Box(torch.full((2,), -10.0), torch.full((2,), 10.0))
     infeasible_score = 0.0
 
     def prior(self): raise NotImplementedError

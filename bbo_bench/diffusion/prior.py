@@ -51,7 +51,7 @@ class DiffusionPrior(Prior):
         codec: Maps designs to latents and back.
         scheduler: Settings of diffusers' `DDIMScheduler`, or of the scheduler that `_target_` names:
             `FlowMatchEulerDiscreteScheduler` for a rectified flow, whose denoiser predicts the velocity ε - x_0.
-        sampler: Settings of `Transition`: steps, eta, min_std.
+        sampler: Settings of `Transition`: steps, eta, min_std, sampler.
         consistency: Settings of the `Distillation` of its consistency model, where they differ from the defaults.
         folder: Where a consistency model may lie ready.
     """
@@ -83,6 +83,8 @@ class DiffusionPrior(Prior):
     def sampler(self, steps: int, **changes: float) -> Transition:
         """The same sampler with another number of steps, or with other settings of `Transition` too."""
         settings: dict[str, Any] = {**self._settings[1], **changes, "steps": steps}
+        if settings.get("eta", 1) != 1:
+            settings["sampler"] = None  # only DDIM has other η
         return Transition(self.scheduler, **settings).to(self.transition.std.device)
 
     def noise(self, n: int, rng: Generator) -> Tensor:
@@ -114,8 +116,11 @@ class DiffusionPrior(Prior):
         (folder / WEIGHTS).write_bytes(save(tensors))  # save_file hides files from other users
 
     @classmethod
-    def load(cls, folder: Path, codec: Codec) -> Self:
-        """The prior that a task's folder ships: `prior.safetensors`, made by the recipe in `prior.yaml`."""
+    def load(cls, folder: Path, codec: Codec, **sampler: Any) -> Self:
+        """The prior that a task's folder ships: `prior.safetensors`, made by the recipe in `prior.yaml`.
+
+        Its sampler has the recipe's settings but for those that are given.
+        """
         recipe = read_recipe(folder)
         if not (folder / WEIGHTS).exists():
             raise PluginError(
@@ -123,7 +128,9 @@ class DiffusionPrior(Prior):
             )
         with seeded(generator(0, "weights")):  # they are replaced below, but their first values are drawn
             denoiser = instantiate(recipe["denoiser"])
-        prior = cls(denoiser, codec, recipe["scheduler"], recipe["sampler"], recipe.get("consistency"), folder)
+        prior = cls(
+            denoiser, codec, recipe["scheduler"], recipe["sampler"] | sampler, recipe.get("consistency"), folder
+        )
         tensors = load_file(folder / WEIGHTS)
         for part, net in {"denoiser": prior.denoiser, "codec": prior.codec}.items():
             net.load_state_dict({k.removeprefix(f"{part}."): t for k, t in tensors.items() if k.startswith(f"{part}.")})

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from functools import singledispatch
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable
+from functools import partial, singledispatch
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from diffusers.schedulers.scheduling_sde_ve import ScoreSdeVeScheduler
 from torch import Tensor
 
 Scheduler: TypeAlias = DDIMScheduler | FlowMatchEulerDiscreteScheduler
+SIGMAS = 0.01, 50.0
+"""Lowest and highest noise over signal of the score SDE's steps."""
 
 
 class Coefficients(NamedTuple):
@@ -77,6 +82,64 @@ def _(scheduler: FlowMatchEulerDiscreteScheduler, steps: int, eta: float) -> Coe
         start=(sample - t * output)[:, :2],
         noising=torch.cat([1 - t, t], 1),
     )
+
+
+def ddpm(scheduler: DDIMScheduler, steps: int) -> Coefficients:
+    """Ho et al. 2020, algorithm 2, with the posterior's variance: the same steps as DDIM's with η = 1."""
+    table = coefficients(scheduler, steps, 1.0)
+    ancestral = DDPMScheduler.from_config(scheduler.config)
+    ancestral.alphas_cumprod = ancestral.alphas_cumprod.double()
+    ancestral.set_timesteps(steps)
+    unit = [_drawn(partial(ancestral.step, OUTPUT, t, SAMPLE)) for t in table.timesteps]
+    return table._replace(step=torch.stack(unit).float())
+
+
+def score_sde(scheduler: DDIMScheduler, steps: int) -> Coefficients:
+    """Euler-Maruyama steps of the reverse-time SDE (Song et al. 2021, eq. 6 and 46) between geometric noise levels.
+
+    In its terms a state is y = x_0 + σ ε, here scaled to x = y / √(1 + σ²), so that the network sees what it was
+    trained on; its timesteps are those of the nearest noise levels.
+    """
+    alpha_bar = scheduler.alphas_cumprod.double()
+    levels = ((1 - alpha_bar) / alpha_bar).sqrt()
+    reverse = ScoreSdeVeScheduler(num_train_timesteps=steps, sigma_min=SIGMAS[0], sigma_max=SIGMAS[1])
+    reverse.set_timesteps(steps)
+    reverse.set_sigmas(steps)
+    wanted = reverse.discrete_sigmas.double().flip(0)
+    timesteps = (levels.log() - wanted.log()[:, None]).abs().argmin(1)
+    sigma = levels[timesteps]
+    reverse.discrete_sigmas = sigma.flip(0)
+    scale = (1 + sigma**2).rsqrt()
+    signal, noise = scale, sigma * scale  # of x_0 and ε in x
+    unit = []
+    for k in range(steps):
+        score = -(noise[k] * SAMPLE + signal[k] * OUTPUT) / sigma[k]
+        time = torch.tensor((steps - 1 - k) / max(steps - 1, 1), dtype=torch.double)
+        step = partial(reverse.step_pred, score, time, SAMPLE / scale[k])
+        following = scale[k + 1] if k + 1 < steps else 1.0
+        unit.append(following * _drawn(step))
+    return Coefficients(
+        timesteps=timesteps,
+        step=torch.stack(unit).float(),
+        start=torch.stack([signal, -noise], -1).float(),
+        noising=torch.stack([signal, noise], -1).float(),
+    )
+
+
+SAMPLERS: dict[str, Callable[[DDIMScheduler, int], Coefficients]] = {"ddpm": ddpm, "score_sde": score_sde}
+"""Samplers of a diffusion beside DDIM, which has η."""
+SAMPLE, OUTPUT, _ = torch.eye(3, dtype=torch.double)[:, None]
+
+
+def _drawn(step: Callable[..., Any]) -> Tensor:
+    """A step's coefficients of sample, output and the noise that it draws itself, from the three numbers that it gives.
+
+    The third is noise alone.
+    """
+    [outcome] = step(generator=torch.Generator().manual_seed(0)).prev_sample
+    noise = torch.randn(1, 3, generator=torch.Generator().manual_seed(0), dtype=torch.double)[0]
+    std = outcome[2] / noise[2]
+    return torch.cat([outcome[:2] - std * noise[:2], std[None]])
 
 
 @singledispatch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def fit(
     weight_decay: float = 1e-4,
     ema_decay: float = 0.999,
     jitter: float = 0.0,
+    known: Callable[[Tensor, Generator], Tensor] | None = None,
 ) -> float:
     """Train `denoiser` in place on `n x latent_shape` latents, and leave its averaged weights in it.
 
@@ -53,6 +55,7 @@ def fit(
         weight_decay: Weight decay of AdamW.
         ema_decay: Decay of the averaged weights.
         jitter: Standard deviation of Gaussian noise added to every drawn latent, which smooths a small data set.
+        known: Draws which numbers of a batch the network is shown without noise, and not asked for (in-painting).
 
     Returns:
         The mean loss over the last tenth of the updates.
@@ -68,7 +71,12 @@ def fit(
         z = data[rows] + jitter * _randn(data[rows], rng)
         i = torch.randint(scheduler.config.num_train_timesteps, (batch_size,), generator=rng, device=data.device)
         x, t, target = example(scheduler, z, _randn(z, rng), i)
-        loss = nn.functional.mse_loss(denoiser(x, t), target)
+        if known is None:
+            loss = nn.functional.mse_loss(denoiser(x, t), target)
+        else:
+            shown = known(z, rng)
+            error = (denoiser(torch.where(shown, z, x), t) - target).square()
+            loss = error.masked_fill(shown, 0).sum() / (~shown).sum()
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
@@ -97,7 +105,13 @@ def train_prior(task: DiffusionTask, name: str, folder: Path | None = None, devi
     codec = task.codec(data)
     prior = DiffusionPrior(denoiser, codec, recipe["scheduler"], recipe["sampler"])
     denoiser.requires_grad_(True)
-    loss = fit(denoiser, prior.scheduler, codec.encode(data).to(device), rng, **recipe["training"])
+    loss = fit(
+        denoiser,
+        prior.scheduler,
+        codec.encode(data).to(device),
+        rng,
+        **instantiate(recipe["training"], _convert_="all"),
+    )
     denoiser.requires_grad_(False)
     prior = prior.to(torch.device("cpu"))
     recipe["made"] = {

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Self
 
 import torch
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Generator, Tensor
 
-from bbo_bench.diffusion.schedules import Scheduler, coefficients
+from bbo_bench.diffusion.schedules import SAMPLERS, Scheduler, coefficients
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 """Maps `n x latent_shape` noisy latents and `n` timesteps (or one) to predictions of the latents' shape."""
@@ -19,25 +20,42 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 class Transition:
     """Gaussian steps N(x_{t-1}; mean, std² I) from noise to data, whose mean is affine in x_t and the network's output.
 
-    The steps are DDIM's, or those of Flow-GRPO's stochastic sampler where the scheduler is a rectified flow's; see
-    `coefficients`. Steps are numbered `k = 0, ..., T-1`; `k = 0` is the noisiest, and `T-1-k` steps remain after step
-    `k`. A step may be an int or an `n`-dim tensor, one per sample.
+    The steps are DDIM's, those of a sampler in `SAMPLERS`, or of Flow-GRPO's stochastic sampler where the scheduler is
+    a rectified flow's; see `coefficients`. Steps are numbered `k = 0, ..., T-1`; `k = 0` is the noisiest, and `T-1-k`
+    steps remain after step `k`. A step may be an int or an `n`-dim tensor, one per sample.
 
     Args:
         scheduler: Noise schedule and prediction type; clipping must be off, since it is not affine.
         steps: Number T of sampling steps.
         eta: Stochasticity η of the steps, in [0, 1].
         min_std: Floor of the steps' standard deviation in latent units, so that the last step has a density.
+        sampler: A name in `SAMPLERS`, for a diffusion and η = 1; None for `coefficients`.
 
     Raises:
-        ValueError: If the scheduler clips its samples, or has fewer timesteps.
+        ValueError: If the scheduler clips its samples, has fewer timesteps, or is not the sampler's.
     """
 
-    def __init__(self, scheduler: Scheduler, steps: int = 50, eta: float = 1.0, min_std: float = 0.01) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        steps: int = 50,
+        eta: float = 1.0,
+        min_std: float = 0.01,
+        sampler: str | None = None,
+    ) -> None:
         known = scheduler.config["num_train_timesteps"]
         if not 1 <= steps <= known:
             raise ValueError(f"expected 1 to {known} sampling steps, as many as the prior's timesteps, got {steps=}")
-        table = coefficients(copy.deepcopy(scheduler), steps, eta)
+        if sampler is None:
+            table = coefficients(copy.deepcopy(scheduler), steps, eta)
+        elif sampler not in SAMPLERS:
+            raise ValueError(f"expected a sampler of {', '.join(SAMPLERS)}, or none, got {sampler!r}")
+        elif eta != 1 or not isinstance(scheduler, DDIMScheduler):
+            raise ValueError(
+                f"the sampler {sampler} is a diffusion's, with eta=1, got {eta=}, {type(scheduler).__name__}"
+            )
+        else:
+            table = SAMPLERS[sampler](copy.deepcopy(scheduler), steps)
         self.steps = steps
         self.timesteps = table.timesteps
         self._noising = table.noising
@@ -73,6 +91,13 @@ class Transition:
     def noise(self, k: int | Tensor, x0: Tensor, noise: Tensor) -> Tensor:
         """x_t, drawn from q(x_t | x_0) with the given standard normal noise."""
         return _affine(self._noising[k], x0, noise)
+
+    def noise_back(self, k: int, x_next: Tensor, noise: Tensor) -> Tensor:
+        """x_t, drawn from q(x_t | x_{t-1}) with the given standard normal noise: the forward step against step k."""
+        signal, std = self._noising[k]
+        earlier = self._noising[k + 1] if k + 1 < self.steps else self._noising.new_tensor([1.0, 0.0])
+        kept = signal / earlier[0]
+        return _affine(torch.stack([kept, (std**2 - (kept * earlier[1]) ** 2).sqrt()]), x_next, noise)
 
     def noise_in(self, k: int | Tensor, x: Tensor, x0: Tensor) -> Tensor:
         """The noise of x_t if it came from x_0: `noise` of the two is x_t again."""

@@ -7,7 +7,8 @@ domains, priors and optimizers live on the device that a run names; the oracle i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -69,6 +70,35 @@ class Prior(ABC):
 
 
 @dataclass(frozen=True)
+class Offline:
+    """What the data set of a control task tells of its environment: transitions with their rewards."""
+
+    observation: Tensor
+    """`n x o`."""
+    action: Tensor
+    """`n x a`."""
+    reward: Tensor
+    """`n` rewards; a return is their sum."""
+    following: Tensor
+    """`n x o`: the observations that follow."""
+    done: Tensor
+    """`n` bools: whether the episode ends there."""
+    steps: Callable[[Tensor], tuple[Tensor, Tensor]]
+    """Maps `n x shape` plans to their `n x H x o` observations and `n x H x a` actions, differentiably."""
+    given: Tensor
+    """Bools of a plan's shape: what of it is its first observation, which a planner is given."""
+    relative: bool = False
+    """Whether a plan's score is not its return, but what that has above the best one from its first observation."""
+
+    def to(self, device: torch.device) -> Self:
+        """These transitions on `device`."""
+        moved: dict[str, Any] = {
+            key: value.to(device) for key, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
 class Problem:
     """All that an optimizer may know; the score is not in it."""
 
@@ -76,6 +106,8 @@ class Problem:
     prior: Prior
     budget: tuple[int, ...]
     """Queries per round; round 0 is asked from the prior."""
+    offline: Offline | None = None
+    """Of a control task."""
 
 
 class Task(ABC):
@@ -102,6 +134,11 @@ class Task(ABC):
     def prior(self) -> Prior:
         """The pretrained generator of this task's natural designs."""
 
+    def problem(self, budget: tuple[int, ...], device: torch.device) -> Problem:
+        """What an optimizer may know of this task, on `device`."""
+        offline = self.offline()
+        return Problem(self.domain.to(device), self.prior().to(device), budget, offline and offline.to(device))
+
     @abstractmethod
     def evaluate(self, x: Tensor) -> Tensor:
         """True scores of `n x shape` designs, an `n`-dim tensor; −inf marks an infeasible design."""
@@ -117,6 +154,10 @@ class Task(ABC):
     @abstractmethod
     def reference(self) -> Tensor:
         """`n x shape` real designs that the prior never saw."""
+
+    def offline(self) -> Offline | None:
+        """The transitions of the data that the prior is trained on, where designs are plans in an environment."""
+        return None
 
     def canonical(self, x: Tensor) -> Tensor:
         """`n x k` numbers, equal where two of `n x shape` designs are one object in two notations; by default `x`."""

@@ -71,7 +71,7 @@ def run(
     """
     clock = time.perf_counter()
     reset_peak_memory(device)
-    problem = Problem(task.domain.to(device), task.prior().to(device), budget.rounds)
+    problem = task.problem(budget.rounds, device)
     optimizer = build(problem, generator(seed, "build", device=device))
     if record.state is not None:
         optimizer.load_state_dict(record.state)

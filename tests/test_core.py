@@ -28,7 +28,7 @@ def test_a_noun_says_what_it_lacks(noun):
 
 def test_a_problem_cannot_be_changed():
     problem = problem_of(Probe(), (4, 8))
-    assert {field.name for field in dataclasses.fields(Problem)} == {"domain", "prior", "budget"}
+    assert {field.name for field in dataclasses.fields(Problem)} == {"domain", "prior", "budget", "offline"}
     with pytest.raises(dataclasses.FrozenInstanceError):
         problem.budget = (1000,)
 
@@ -55,3 +55,12 @@ def test_a_task_is_loaded_by_name_with_settings_of_ones_own():
 def test_designs_of_another_domain_are_not_scored():
     with pytest.raises(ValueError, match=r"designs must be `n x 9`, got \(1, 8\)"):
         true_scores(load_task("peptide_mhc"), torch.zeros(1, 8, dtype=torch.long))
+
+
+def test_a_problem_has_the_transitions_of_a_control_task():
+    problem = Probe().problem((8, 8), torch.device("cpu"))
+    assert problem.budget == (8, 8) and problem.offline is not None
+    observation, action = problem.offline.steps(torch.tensor([[1.0, 2.0]]))
+    assert observation.tolist() == [[[1.0]]] and action.tolist() == [[[2.0]]]
+    assert problem.offline.given.tolist() == [True, False]
+    assert load_task("ackley_20").problem((8,), torch.device("cpu")).offline is None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from itertools import accumulate
 
 import torch
 from torch import Generator, Tensor
 
 from bbo_bench.core import Optimizer, Problem, State
 from bbo_bench.diffusion.prior import DiffusionPrior
+from bbo_bench.surrogate.critic import IQL
 from bbo_bench.surrogate.ensemble import Ensemble
 
 
@@ -22,7 +24,7 @@ class Generative(Optimizer):
     Args:
         problem: With a `DiffusionPrior`.
         rng: Generator on the prior's device.
-        proxy: Makes the model of the score; None for rewards from the oracle alone.
+        proxy: Makes the model of the score, or the critic of a control task; None for rewards from the oracle alone.
         diversity: Weight of the diversity within a batch, added to every reward: the mean distance of a latent to the
             others of its batch, in root mean squares per dimension.
 
@@ -32,7 +34,7 @@ class Generative(Optimizer):
     """
 
     def __init__(
-        self, problem: Problem, rng: Generator, *, proxy: Callable[[], Ensemble] | None, diversity: float = 0.0
+        self, problem: Problem, rng: Generator, *, proxy: Callable[[], Ensemble | IQL] | None, diversity: float = 0.0
     ) -> None:
         super().__init__(problem, rng)
         if not isinstance(problem.prior, DiffusionPrior):
@@ -43,6 +45,8 @@ class Generative(Optimizer):
         self.transition = self.prior.transition
         self.reference = self.prior.denoiser
         self.proxy = proxy() if proxy is not None else None
+        if isinstance(self.proxy, IQL):
+            self.proxy.bind(problem)
         self.diversity = diversity
         self.x = problem.domain.sample(0, rng)
         self.y = torch.empty(0, device=rng.device)
@@ -89,6 +93,12 @@ class Generative(Optimizer):
             raise ValueError(
                 f"{type(self).__name__} needs a stochastic sampler: set eta > 0 and min_std > 0 in the prior"
             )
+
+    @property
+    def progress(self) -> float:
+        """How far the run has come, from 0 in the first round to 1 in the last."""
+        rounds = self.problem.budget
+        return sum(queries < len(self.y) for queries in accumulate(rounds)) / max(len(rounds) - 1, 1)
 
     def standardized(self, y: Tensor) -> Tensor:
         """Scores in standard deviations of the first round above its mean."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from itertools import pairwise
-
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import silu
 
 from bbo_bench.core import State
+from bbo_bench.surrogate.networks import Weights, copied, features, forward, initial, output
 
 OPTIMISM = ("mean", "ucb", "max", "thompson", "elliptical")
 
@@ -60,7 +57,7 @@ class Ensemble:
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.batch_size, self.updates, self.patience = batch_size, updates, patience
         self.optimism, self.beta = optimism, beta
-        self._weights: list[Tensor] = []
+        self._weights: Weights = []
         self._scale = torch.tensor([0.0, 1.0])
         self._precision = torch.empty(0)
         self._head = 0
@@ -76,26 +73,27 @@ class Ensemble:
         drawn = torch.randint(n, (self.heads, n), generator=rng, device=z.device)
         held_out = torch.ones_like(drawn, dtype=torch.bool).scatter_(1, drawn, False)
         held_out |= ~held_out.any(1, keepdim=True)  # a resample may leave out nothing where n is tiny
-        self._weights = self._initial(z, rng)
+        sizes = [z.shape[1], *[self.width] * self.depth, 1]
+        self._weights = initial(self.heads, sizes, z, rng)
         self._train(z, target, drawn, held_out, rng)
         with torch.no_grad():
-            features = self._features(z)
+            hidden = features(self._weights, z)
             eye = torch.eye(self.width, device=z.device)
-            self._precision = torch.linalg.inv(features.mT @ features + eye)
+            self._precision = torch.linalg.inv(hidden.mT @ hidden + eye)
             self._head = int(torch.randint(self.heads, (), generator=rng, device=z.device))
 
     def predict(self, z: Tensor) -> Tensor:
         """Mean predicted scores of `n x latent_shape` latents, an `n`-dim tensor."""
-        return self._unscaled(self._forward(z.flatten(1)).mean(0))
+        return self._unscaled(forward(self._weights, z.flatten(1)).mean(0))
 
     def __call__(self, z: Tensor) -> Tensor:
         """Optimistic scores of `n x latent_shape` latents, an `n`-dim tensor, differentiable in the latents."""
         z = z.flatten(1)
         if self.optimism == "elliptical":
-            features = self._features(z)
-            bonus = (features @ self._precision * features).sum(-1).clamp(min=1e-12).sqrt().clamp(max=1).mean(0)
-            return self._unscaled(self._output(features).mean(0) + self.beta * bonus)
-        y = self._forward(z)
+            hidden = features(self._weights, z)
+            bonus = (hidden @ self._precision * hidden).sum(-1).clamp(min=1e-12).sqrt().clamp(max=1).mean(0)
+            return self._unscaled(output(self._weights, hidden).mean(0) + self.beta * bonus)
+        y = forward(self._weights, z)
         if self.optimism == "ucb":
             return self._unscaled(y.mean(0) + self.beta * y.std(0))
         if self.optimism == "max":
@@ -118,28 +116,18 @@ class Ensemble:
         self._scale, self._precision = state["scale"].to(device), state["precision"].to(device)
         self._head, self.error = state["head"], state["error"]
 
-    def _initial(self, z: Tensor, rng: Generator) -> list[Tensor]:
-        sizes = [z.shape[1], *[self.width] * self.depth, 1]
-        weights = []
-        for fan_in, fan_out in pairwise(sizes):
-            bound = 1 / math.sqrt(fan_in)
-            for rows in (fan_in, 1):
-                w = torch.rand(self.heads, rows, fan_out, generator=rng, device=z.device, dtype=z.dtype)
-                weights.append((2 * w - 1) * bound)
-        return weights
-
     def _train(self, z: Tensor, target: Tensor, drawn: Tensor, held_out: Tensor, rng: Generator) -> None:
         for w in self._weights:
             w.requires_grad_(True)
         optimizer = torch.optim.AdamW(self._weights, lr=self.learning_rate, weight_decay=self.weight_decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.updates)
         every = max(1, self.patience // 10)
-        best_error, best = torch.full((self.heads,), torch.inf, device=z.device), self._copy()
+        best_error, best = torch.full((self.heads,), torch.inf, device=z.device), copied(self._weights)
         stale = 0
         for i in range(1, self.updates + 1):
             picks = torch.randint(len(z), (self.heads, self.batch_size), generator=rng, device=z.device)
             rows = drawn.gather(1, picks)
-            loss = (self._output(self._features(z[rows])) - target[rows]).square().mean(1).sum()
+            loss = (forward(self._weights, z[rows]) - target[rows]).square().mean(1).sum()
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
@@ -148,34 +136,19 @@ class Ensemble:
                 error = self._held_out_error(z, target, held_out)
                 better = error < best_error
                 best_error = torch.where(better, error, best_error)
-                best = [torch.where(better[:, None, None], w, b) for w, b in zip(self._copy(), best, strict=True)]
+                best = [
+                    torch.where(better[:, None, None], w, b) for w, b in zip(copied(self._weights), best, strict=True)
+                ]
                 stale = 0 if bool(better.any()) else stale + every
                 if stale >= self.patience:
                     break
         self._weights = best
         self.error = float(best_error.mean().sqrt())
 
-    def _copy(self) -> list[Tensor]:
-        return [w.detach().clone() for w in self._weights]
-
     @torch.no_grad()
     def _held_out_error(self, z: Tensor, target: Tensor, held_out: Tensor) -> Tensor:
-        squares = (self._forward(z) - target).square()
+        squares = (forward(self._weights, z) - target).square()
         return (squares * held_out).sum(1) / held_out.sum(1)
-
-    def _features(self, z: Tensor) -> Tensor:
-        """Last hidden features of `n x d` or `heads x n x d` latents, `heads x n x width`."""
-        h = z.expand(self.heads, *z.shape[-2:])
-        for w, b in zip(self._weights[:-2:2], self._weights[1:-2:2], strict=True):
-            h = silu(torch.baddbmm(b, h, w))
-        return h
-
-    def _output(self, features: Tensor) -> Tensor:
-        return torch.baddbmm(self._weights[-1], features, self._weights[-2]).squeeze(-1)
-
-    def _forward(self, z: Tensor) -> Tensor:
-        """Standardized predictions of every head, `heads x n`."""
-        return self._output(self._features(z))
 
     def _unscaled(self, y: Tensor) -> Tensor:
         return y * self._scale[1] + self._scale[0]

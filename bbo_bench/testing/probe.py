@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from bbo_bench.core import Problem, State, Task
+from bbo_bench.core import Offline, Problem, State, Task
 from bbo_bench.device import limited_threads
 from bbo_bench.diffusion.codecs import OneHot, Standardize
 from bbo_bench.diffusion.denoisers import MLP, Convolution
@@ -72,9 +72,20 @@ class Probe(Task):
         """See `Task.reference`."""
         return torch.randn(64, 2, generator=generator(0, "reference")).clamp(-3, 3)
 
+    def offline(self) -> Offline:
+        """See `Task.offline`: episodes of one step, the first number being observed, and the second done."""
+        x = self.reference()
+        following, done = torch.zeros(len(x), 1), torch.ones(len(x), dtype=torch.bool)
+        return Offline(x[:, :1], x[:, 1:], self.evaluate(x), following, done, one_step, torch.tensor([True, False]))
+
     def render(self, x: Tensor, axes: Axes) -> None:
         """See `Task.render`: a point."""
         axes.plot(*x.tolist(), "o")
+
+
+def one_step(x: Tensor) -> tuple[Tensor, Tensor]:
+    """See `Offline.steps`."""
+    return x[:, None, :1], x[:, None, 1:]
 
 
 class SequenceProbe(Task):
@@ -168,8 +179,7 @@ def representatives(kind: Kind) -> list[str]:
 
 def problem_of(task: Task, rounds: Sequence[int]) -> Problem:
     """What an optimizer of this task may know, as the loop makes it."""
-    cpu = torch.device("cpu")
-    return Problem(task.domain.to(cpu), task.prior().to(cpu), tuple(rounds))
+    return task.problem(tuple(rounds), torch.device("cpu"))
 
 
 def play(

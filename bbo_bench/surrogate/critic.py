@@ -1,0 +1,157 @@
+"""Implicit Q-learning: a critic of actions, learnt from a control task's data set, that values whole plans."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from bbo_bench.core import Problem, State
+from bbo_bench.surrogate.networks import Weights, copied, forward, initial
+
+
+class IQL:
+    """Implicit Q-learning (Kostrikov et al. 2022), in the place of a proxy of the score.
+
+    V(s) is the τ-expectile of min Q(s, a) over the actions of the data (eq. 5), Q(s, a) comes to r + γ V(s') (eq. 6):
+    no action is valued that the data lack. A plan is worth V(s_0) + Σ_t [Q(s_t, a_t) - V(s_t)], which telescopes to its
+    return where Q(s, a) = r + V(s'), γ = 1, and the states are what the actions lead to. Where scores are relative to
+    the first observation, V(s_0) is left out.
+
+    It learns from the data set at the first `fit`. With `online` it learns at every fit from the queried plans too,
+    whose scores are H-step returns of Q(s_0, a_0).
+
+    Args:
+        updates: Gradient steps on the data set.
+        online: Gradient steps per fit that see queried plans; 0 is offline.
+        batch_size: Transitions, and plans, per gradient step.
+        width: Size of the two hidden layers.
+        learning_rate: Adam's first; it falls to 0 by a cosine.
+        expectile: τ; 1/2 is the mean action's worth, 1 the best one's.
+        target_rate: Share of the way that the target of Q goes to Q in every gradient step.
+        discount: γ.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        updates: int = 5000,
+        online: int = 0,
+        batch_size: int = 512,
+        width: int = 128,
+        learning_rate: float = 2e-3,
+        expectile: float = 0.7,
+        target_rate: float = 0.1,
+        discount: float = 1.0,
+    ) -> None:
+        if min(updates, batch_size, width) < 1 or online < 0 or learning_rate <= 0:
+            raise ValueError(
+                "expected positive updates, batch_size, width and learning_rate, and online >= 0, "
+                f"got {updates=}, {batch_size=}, {width=}, {learning_rate=}, {online=}"
+            )
+        if not (0 < expectile < 1 and 0 < target_rate <= 1 and 0 < discount <= 1):
+            raise ValueError(
+                "expected 0 < expectile < 1, 0 < target_rate <= 1 and 0 < discount <= 1, "
+                f"got {expectile=}, {target_rate=}, {discount=}"
+            )
+        self.updates, self.online, self.batch_size, self.width = updates, online, batch_size, width
+        self.learning_rate, self.expectile = learning_rate, expectile
+        self.target_rate, self.discount = target_rate, discount
+        self.error = float("nan")
+        """Root mean squared error of the queried plans' values before the last fit, in standard deviations."""
+        self._q: Weights = []
+        self._target: Weights = []
+        self._v: Weights = []
+
+    def bind(self, problem: Problem) -> None:
+        """Take up the data set of a problem.
+
+        Raises:
+            ValueError: If it has none, or its scores are not what `online` could learn from.
+        """
+        if problem.offline is None:
+            raise ValueError(
+                "a critic learns from the transitions of a control task's data set, and this task has none: "
+                "choose a task such as nav1d, or a proxy that learns from scores: bbo_bench.surrogate.ensemble.Ensemble"
+            )
+        if problem.offline.relative and self.online:
+            raise ValueError("scores that are relative to the first observation are no returns: set online=0")
+        data = self._data = problem.offline
+        self._decode = problem.prior.decode
+        both = torch.cat([data.observation, data.action], 1)
+        self._mean, self._std = both.mean(0), both.std(0).clamp(min=1e-6)
+        self._scale = (data.reward.sum() / data.done.sum().clamp(min=1)).abs().clamp(min=1e-6)  # a usual return
+
+    def fit(self, z: Tensor, y: Tensor, rng: Generator) -> None:
+        """Learn from the data set, once; then, if online, from `n x latent_shape` plans with their `n` scores too."""
+        if not self._q:
+            size = len(self._mean)
+            sizes = [self.width, self.width, 1]
+            self._q = initial(2, [size, *sizes], self._mean, rng)
+            self._v = initial(1, [self._data.observation.shape[1], *sizes], self._mean, rng)
+            self._target = copied(self._q)
+            self._train(self.updates, None, None, rng)
+        error = (self.predict(z).detach() - y).square().mean().sqrt() / y.std().clamp(min=1e-6)
+        self.error = float(error)
+        if self.online:
+            observation, action = self._data.steps(self._decode(z))
+            self._train(self.online, torch.cat([observation[:, 0], action[:, 0]], 1), y / self._scale, rng)
+
+    def predict(self, z: Tensor) -> Tensor:
+        """Values of `n x latent_shape` plans, an `n`-dim tensor, differentiable in the latents."""
+        observation, action = self._data.steps(self._decode(z))
+        v = self.value(observation.flatten(0, 1)).reshape(observation.shape[:2])
+        q = self.action_value(observation.flatten(0, 1), action.flatten(0, 1)).reshape(v.shape)
+        return (q - v).sum(1) + (0 if self._data.relative else v[:, 0])
+
+    __call__ = predict
+
+    def value(self, observation: Tensor) -> Tensor:
+        """V of `n x o` observations, an `n`-dim tensor."""
+        size = observation.shape[1]
+        return self._scale * forward(self._v, (observation - self._mean[:size]) / self._std[:size])[0]
+
+    def action_value(self, observation: Tensor, action: Tensor) -> Tensor:
+        """Q of `n x o` observations and `n x a` actions, the smaller of the twins', an `n`-dim tensor."""
+        return self._scale * self._twins(self._q, torch.cat([observation, action], 1)).amin(0)
+
+    def state_dict(self) -> State:
+        """All that `fit` has changed."""
+        return {"q": self._q, "target": self._target, "v": self._v, "error": self.error}
+
+    def load_state_dict(self, state: State, device: torch.device) -> None:
+        """Take up a state that `state_dict` gave."""
+        self._q, self._target, self._v = ([w.to(device) for w in state[key]] for key in ("q", "target", "v"))
+        self.error = state["error"]
+
+    def _twins(self, weights: Weights, both: Tensor) -> Tensor:
+        return forward(weights, (both - self._mean) / self._std)
+
+    @torch.enable_grad()
+    def _train(self, updates: int, start: Tensor | None, score: Tensor | None, rng: Generator) -> None:
+        data, size = self._data, self._data.observation.shape[1]
+        both = torch.cat([data.observation, data.action], 1)
+        following = (data.following - self._mean[:size]) / self._std[:size]
+        reward, going = data.reward / self._scale, self.discount * (~data.done).to(data.reward)
+        weights = [w.requires_grad_(True) for w in (*self._q, *self._v)]
+        optimizer = torch.optim.Adam(weights, lr=self.learning_rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
+        for _ in range(updates):
+            rows = torch.randint(len(both), (self.batch_size,), generator=rng, device=both.device)
+            with torch.no_grad():
+                best = self._twins(self._target, both[rows]).amin(0)
+                goal = reward[rows] + going[rows] * forward(self._v, following[rows])[0]
+            above = best - self.value(data.observation[rows]) / self._scale
+            loss = (torch.where(above > 0, self.expectile, 1 - self.expectile) * above.square()).mean()
+            loss = loss + (self._twins(self._q, both[rows]) - goal).square().mean(1).sum()
+            if start is not None and score is not None:
+                plans = torch.randint(len(start), (self.batch_size,), generator=rng, device=both.device)
+                loss = loss + (self._twins(self._q, start[plans]) - score[plans]).square().mean(1).sum()
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+            schedule.step()
+            torch._foreach_lerp_(self._target, copied(self._q), self.target_rate)
+        self._q, self._v = copied(self._q), copied(self._v)

@@ -57,9 +57,11 @@ class TestSequenceProbe(TaskSuite):
 
 
 BOXES_ONLY = {"cma_es", "qlogei", "qlogei_raw"}
+CRITICS = {name for name, it in choices("optimizer").items() if "critic" in str(it.settings.get("proxy"))}
+"""They learn from transitions, which the task of sequences has none of."""
 
 
-@pytest.mark.parametrize("name", sorted(set(representatives("optimizer")) - BOXES_ONLY))
+@pytest.mark.parametrize("name", sorted(set(representatives("optimizer")) - BOXES_ONLY - CRITICS))
 def test_optimizers_of_sequences_resume_byte_for_byte(name, tmp_path):
     build, rounds = made("optimizer", name), (8, 8, 8)
     whole = play(tmp_path / "whole", build, SequenceProbe(), rounds)
@@ -74,6 +76,12 @@ def test_optimizers_of_boxes_say_so(name):
     with pytest.raises(
         TypeError, match="searches a Box, got the domain Sequences; choose an optimizer for this domain"
     ):
+        made("optimizer", name)(problem_of(SequenceProbe(), (8, 8)), generator(0))
+
+
+@pytest.mark.parametrize("name", sorted(set(representatives("optimizer")) & CRITICS))
+def test_optimizers_with_a_critic_say_what_they_need(name):
+    with pytest.raises(ValueError, match=r"transitions of a control task's data set, and this task has none: choose"):
         made("optimizer", name)(problem_of(SequenceProbe(), (8, 8)), generator(0))
 
 

@@ -80,16 +80,22 @@ class Backprop(FineTuner):
         divergence = x.new_zeros(len(x))
         for k, keep in enumerate(kept):
             if keep:
-                mean = transition.mean(k, x, self.output(policy, k, x))
+                output = self.output(policy, k, x)
+                mean = transition.mean(k, x, output)
                 for weight, reference in references:
                     prior = transition.mean(k, x, self.output(reference, k, x))
                     divergence = divergence + weight * transition.kl(k, mean, prior)
+                mean = self.onward(k, x, mean, output)
             else:
                 with torch.no_grad():
                     output = merged(x, transition.timesteps[k])
                 mean = transition.mean(k, x, output)
             x = transition.step(k, mean, self.rng)
         return x, divergence
+
+    def onward(self, k: int, x: Tensor, mean: Tensor, output: Tensor) -> Tensor:
+        """The mean of a kept step as later states follow from it, given x_t and the policy's output: itself."""
+        return mean
 
     def output(self, network: Denoiser, k: int, x: Tensor) -> Tensor:
         """The network's output for `n x latent_shape` x_t, differentiable."""

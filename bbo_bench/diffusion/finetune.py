@@ -105,7 +105,7 @@ class FineTuner(Generative):
             raise ValueError(f"kl_weight must be at least 0, got {kl_weight}")
         self.check_stochastic()
         self.training = training
-        self.policy = Policy(self.reference, training.lora_rank, rng)
+        self.policy = self.untrained()
         self.kl_weight = kl_weight
         self._asked: Trajectories | None = None
         self._numbers: dict[str, float] = {}
@@ -114,10 +114,42 @@ class FineTuner(Generative):
     def losses(self) -> Iterator[Tensor]:
         """Losses to descend, one after the other; a step of AdamW is taken after each."""
 
+    def untrained(self) -> Policy:
+        """A policy that does what the prior does."""
+        return Policy(self.reference, self.training.lora_rank, self.rng)
+
     def learn(self) -> None:
         """Fine-tune the policy."""
-        self._numbers = {"loss": self._descend(), "kl": self._path_kl()}
+        self._numbers = {"loss": self.descend(), "kl": self.path_kl()}
         self._asked = None
+
+    def descend(self) -> float:
+        """Descend `losses` by AdamW, which starts anew; their mean.
+
+        Raises:
+            DivergedError: If one is not finite.
+        """
+        weights = list(self.policy.trainable().values())
+        training = self.training
+        optimizer = torch.optim.AdamW(weights, lr=training.learning_rate, weight_decay=training.weight_decay)
+        total, finite = torch.zeros(2, device=self.rng.device)
+        steps = 0
+        try:
+            for loss in self.losses():
+                optimizer.zero_grad()
+                torch.autograd.backward(loss)
+                norm = nn.utils.clip_grad_norm_(weights, training.max_grad_norm)
+                optimizer.step()
+                total += loss.detach()
+                finite += (total + norm).isfinite()  # once it is not finite, the total never is again
+                steps += 1
+        except (RuntimeError, ValueError) as error:
+            if int(finite) == steps:
+                raise
+            raise self._diverged(int(finite)) from error
+        if int(finite) < steps:
+            raise self._diverged(int(finite))
+        return float(total) / max(steps, 1)
 
     def ask(self, n: int) -> Tensor:
         """Fresh samples of the policy; without a proxy they are learnt from, and their trajectories are kept."""
@@ -186,6 +218,15 @@ class FineTuner(Generative):
         output = denoiser(x, self.transition.timesteps[k])
         return (output - self.transition.target(k, x, z)).flatten(1).square().sum(1)
 
+    @torch.no_grad()
+    def path_kl(self) -> float:
+        """KL divergence, in nats, of the policy's trajectories to the prior's."""
+        step = self.transition
+        trajectories = self.trajectories(self.prior.noise(DIAGNOSED, self.rng))
+        x, k = pairs(trajectories.states)
+        prior = step.mean_by(self.reference, k, x)
+        return float(step.kl(k, trajectories.means.flatten(0, 1), prior).sum()) / DIAGNOSED
+
     def state_dict(self) -> State:
         """See `Optimizer.state_dict`."""
         return super().state_dict() | {"policy": self.policy.weights(), "diagnostics": self._numbers}
@@ -200,29 +241,6 @@ class FineTuner(Generative):
         """Mean loss of the last fine-tuning, KL of the policy's trajectories to the prior's, held-out proxy error."""
         return self._numbers | super().diagnostics()
 
-    def _descend(self) -> float:
-        weights = list(self.policy.trainable().values())
-        training = self.training
-        optimizer = torch.optim.AdamW(weights, lr=training.learning_rate, weight_decay=training.weight_decay)
-        total, finite = torch.zeros(2, device=self.rng.device)
-        steps = 0
-        try:
-            for loss in self.losses():
-                optimizer.zero_grad()
-                torch.autograd.backward(loss)
-                norm = nn.utils.clip_grad_norm_(weights, training.max_grad_norm)
-                optimizer.step()
-                total += loss.detach()
-                finite += (total + norm).isfinite()  # once it is not finite, the total never is again
-                steps += 1
-        except (RuntimeError, ValueError) as error:
-            if int(finite) == steps:
-                raise
-            raise self._diverged(int(finite)) from error
-        if int(finite) < steps:
-            raise self._diverged(int(finite))
-        return float(total) / max(steps, 1)
-
     def _diverged(self, finite: int) -> DivergedError:
         i = sum(queries < len(self.y) for queries in accumulate(self.problem.budget))
         kept = f"; its folder keeps the state after round {i - 1}" if i else ""
@@ -231,14 +249,6 @@ class FineTuner(Generative):
             f"{type(self).__name__} diverged: round {i}, step {finite + 1} has a loss or gradient that is not finite; "
             f"make a run of another name= with {remedy}{kept}"
         )
-
-    @torch.no_grad()
-    def _path_kl(self) -> float:
-        step = self.transition
-        trajectories = self.trajectories(self.prior.noise(DIAGNOSED, self.rng))
-        x, k = pairs(trajectories.states)
-        prior = step.mean_by(self.reference, k, x)
-        return float(step.kl(k, trajectories.means.flatten(0, 1), prior).sum()) / DIAGNOSED
 
 
 def check_counts(**counts: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -40,21 +41,32 @@ class PolicyGradient(OnPolicy):
         problem: With a `DiffusionPrior` whose sampler is stochastic.
         rng: Generator on the prior's device.
         max_advantage: Standardized advantages are clipped to this size.
-        **shared: See `OnPolicy`; ratios outside 1 ± `clip` give no gradient where they would go further.
+        clip: Ratios outside 1 ± clip give no gradient where they would go further; None takes the score function,
+            E[A ∇ log p], which is right on-policy only.
+        **shared: See `OnPolicy`.
 
     Raises:
-        ValueError: If a number is out of range.
+        ValueError: If a number is out of range, or there is more than one gradient step per rollout without ratios.
     """
 
-    def __init__(self, problem: Problem, rng: Generator, *, max_advantage: float, **shared: Any) -> None:
-        super().__init__(problem, rng, **shared)
+    def __init__(
+        self, problem: Problem, rng: Generator, *, max_advantage: float, clip: float | None, **shared: Any
+    ) -> None:
+        super().__init__(problem, rng, clip=math.inf if clip is None else clip, **shared)
+        if clip is None and self.epochs * self.minibatches > 1:
+            raise ValueError(
+                "the score function is right for one gradient step per rollout: set epochs=1 and minibatches=1, "
+                f"or a clip, got epochs={self.epochs}, minibatches={self.minibatches}"
+            )
         if max_advantage <= 0:
             raise ValueError(f"max_advantage must be positive, got {max_advantage}")
         self.max_advantage = max_advantage
 
     def loss(self, steps: Steps) -> Tensor:
-        """Loss of a minibatch of steps, a scalar: by default minus PPO's surrogate, plus the KL to the prior."""
+        """Loss of a minibatch of steps, a scalar: minus PPO's surrogate, or the score function's, plus the KL."""
         log_ratio, kl = self.log_ratio(steps)
+        if self.clip == math.inf:
+            return (kl - steps.advantage * log_ratio).mean()
         return (kl - clipped(log_ratio.exp(), steps.advantage, self.clip)).mean()
 
     @torch.no_grad()

@@ -80,10 +80,14 @@ GROUPS = {
             "diffusion_sharpening_dpo",
         ),
     ),
+    "alignment of planners": Group(4, 6, ("reinforce", "qv_pg", "value_dpo", "sft", "cascade", "sequential")),
     "inference-time": Group(
         7,
         5,
-        ("best_of_n", "guidance", "svdd", "das", "best_of_n_4", "best_of_n_64", "guidance_normalized", "svdd_argmax"),
+        (
+            *("best_of_n", "guidance", "svdd", "das", "best_of_n_4", "best_of_n_64", "guidance_normalized"),
+            *("svdd_argmax", "idql"),
+        ),
     ),
     OTHERS: Group(11, 0, ()),
 }

@@ -24,7 +24,7 @@ def test_a_flow_is_steered(name):
         denoiser = Velocity(2, width=16, depth=1)
     distillation = {"steps": 5, "passes": 2, "trajectories": 64}
     prior = DiffusionPrior(denoiser, Standardize(task.domain), FLOW, {"steps": 5, "eta": 0.7}, distillation)
-    optimizer = made("optimizer", name)(Problem(task.domain, prior, (16, 16)), generator(0))
+    optimizer = made("optimizer", name)(Problem(task.domain, prior, (16, 16), task.offline()), generator(0))
     designs = [prior.decode(prior.sample(16, generator(1)))]
     optimizer.tell(designs[0], task.evaluate(designs[0]))
     designs.append(optimizer.ask(16))

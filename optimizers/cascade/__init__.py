@@ -1,0 +1,203 @@
+"""Cascade: a second model turns a design into a better one: the fourth alignment of "Maximize Your Diffusion"."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from bbo_bench.core import Problem
+from bbo_bench.diffusion.denoisers import MLP
+from bbo_bench.diffusion.finetune import DIAGNOSED, FineTuner, check_counts, pairs
+from bbo_bench.diffusion.inpainting import Prefix, inpaint
+from bbo_bench.diffusion.policy import Policy
+from bbo_bench.diffusion.transition import Denoiser
+from bbo_bench.seeding import seeded
+
+SHARED = ("latent", "segment", "nothing")
+
+
+class Conditioned(nn.Module):
+    """A denoiser, and added to its output a perceptron of x_t and of a condition, which starts at zero.
+
+    Args:
+        denoiser: The network that it starts as.
+        dim: Size of a latent, over all its dimensions.
+        width: Size of the perceptron's hidden layers.
+    """
+
+    condition: Tensor
+    """`n x latent_shape`: what the `n` noisy latents of the next pass are conditioned on."""
+
+    def __init__(self, denoiser: nn.Module, dim: int, width: int) -> None:
+        super().__init__()
+        self.denoiser = copy.deepcopy(denoiser)
+        self.correction = MLP(2 * dim, width, depth=2)
+
+    def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
+        """See `Denoiser`."""
+        both = torch.cat([x.flatten(1), self.condition.flatten(1)], 1)
+        correction: Tensor = self.correction(both, timestep)[:, : x[0].numel()]
+        return torch.as_tensor(self.denoiser(x, timestep)) + correction.reshape(x.shape)
+
+
+class Cascade(FineTuner):
+    """Learns p(x^w | x^l) from pairs, x^w of higher value, and appends it to the prior (Huh and Mohapatra 2025).
+
+    The second model starts as the prior, all of its weights are trained, by the denoising loss on x^w. At inference a
+    sample of the prior goes through it `passes` times. A pair is a sample of the cascade so far and a variation of it
+    that the prior makes; the proxy, or a critic, orders the two. Without a proxy, pairs are of queried designs.
+
+    Args:
+        problem: With a `DiffusionPrior` whose sampler is stochastic.
+        rng: Generator on the prior's device.
+        shared: What the two of a pair have in common: `latent`, the noisy latent x_t from which they are denoised; a
+            `segment`, a causal prefix, the rest painted in anew; or `nothing`.
+        step: Number of the step of that latent, as a share of T; from there on designs are passed on, too.
+        passes: At inference, 1 to 3.
+        trained: Passes that are trained for: x^l has gone through 0, ..., `trained` - 1 of them.
+        iterations: Sets of pairs per round.
+        samples: Pairs of a set.
+        updates: Gradient steps per set.
+        batch_size: Pairs per gradient step.
+        width: Of the perceptron that reads the condition.
+        **settings: See `FineTuner`; a KL weight has no meaning here.
+
+    Raises:
+        ValueError: If a setting is out of range, more passes are asked for than are trained, or there is nothing that
+            could order pairs.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        rng: Generator,
+        *,
+        shared: str,
+        step: float,
+        passes: int,
+        trained: int,
+        iterations: int,
+        samples: int,
+        updates: int,
+        batch_size: int,
+        width: int,
+        **settings: Any,
+    ) -> None:
+        self.width = width
+        super().__init__(problem, rng, **settings)
+        check_counts(
+            passes=passes,
+            trained=trained,
+            iterations=iterations,
+            samples=samples,
+            updates=updates,
+            batch_size=batch_size,
+            width=width,
+        )
+        if shared not in SHARED:
+            raise ValueError(f"expected shared to be one of {', '.join(SHARED)}, got {shared=}")
+        if not 0 <= step < 1:
+            raise ValueError(f"expected 0 <= step < 1, a share of the steps, got {step=}")
+        if passes > min(trained, 3):
+            raise ValueError(f"expected at most 3 passes, and as many as are trained for, got {passes=}, {trained=}")
+        if self.proxy is None and (shared != "nothing" or trained > 1):
+            raise ValueError(
+                "a cascade learns from pairs that something orders: with proxy=null there are only queried designs, so "
+                f"set shared=nothing and trained=1, got {shared=}, {trained=}"
+            )
+        if self.kl_weight or self.training.lora_rank is not None:
+            raise ValueError("a cascade trains all weights of a second model: set kl_weight=0 and lora_rank=null")
+        self.shared, self.passes, self.trained = shared, passes, trained
+        self.first = round(step * self.transition.steps) if shared == "latent" else 0
+        self.iterations, self.samples, self.updates, self.batch_size = iterations, samples, updates, batch_size
+
+    def untrained(self) -> Policy:
+        """See `FineTuner.untrained`."""
+        with seeded(self.rng):
+            network = Conditioned(self.reference, self.prior.latent_shape.numel(), self.width)
+        return Policy(network.to(self.rng.device), None, self.rng)
+
+    def ask(self, n: int) -> Tensor:
+        """What the passes make of samples of the prior."""
+        return self.prior.decode(self.sample(n))
+
+    def sample(self, n: int) -> Tensor:
+        """What the passes make of samples of the prior."""
+        return self.cascaded(n, self.passes)[-1]
+
+    @torch.no_grad()
+    def cascaded(self, n: int, passes: int) -> list[Tensor]:
+        """`n x latent_shape` samples of the prior, and what 1, ..., `passes` passes make of them."""
+        designs = [self.prior.sample(n, self.rng)]
+        for _ in range(passes):
+            self.condition(designs[-1])
+            designs.append(self.trajectories(self.noised(designs[-1]), self.first).x0)
+        return designs
+
+    def losses(self) -> Iterator[Tensor]:
+        """See `FineTuner.losses`."""
+        for _ in range(self.iterations):
+            better, worse = self.pairs()
+            for _ in range(self.updates):
+                rows = torch.randint(len(better), (self.batch_size,), generator=self.rng, device=better.device)
+                yield self.loss(better[rows], worse[rows])
+
+    def loss(self, better: Tensor, worse: Tensor) -> Tensor:
+        """The denoising loss of `n x latent_shape` latents, given as many of lower value, over the steps of a pass."""
+        self.condition(worse)
+        span = self.transition.steps - self.first
+        k = self.first + torch.randint(span, (len(better),), generator=self.rng, device=better.device)
+        return self.denoising_error(self.policy, better, k, self.prior.noise(len(better), self.rng)).mean()
+
+    @torch.no_grad()
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """Latents of higher and of lower value, `n x latent_shape` each."""
+        if self.proxy is None:
+            z, reward = self.scored(self.samples)
+            rows = torch.randint(len(z), (2, self.samples), generator=self.rng, device=z.device)
+            both, values = z[rows], reward[rows]
+        else:
+            one = self.cascaded(self.samples, int(torch.randint(self.trained, (), generator=self.rng)))[-1]
+            both = torch.stack([one, self.varied(one)])
+            values = self.reward(both.flatten(0, 1)).reshape(2, -1)
+        order = values.argsort(0, descending=True)
+        index = order.reshape(*order.shape, *[1] * (both.ndim - 2)).expand_as(both)
+        better, worse = both.gather(0, index)
+        return better, worse
+
+    def varied(self, z: Tensor) -> Tensor:
+        """Variations of `n x latent_shape` latents, by the prior."""
+        if self.shared == "latent":
+            return self.walked(self.reference, self.noised(z))
+        if self.shared == "segment":
+            return inpaint(self.prior, z, Prefix(unknown=0.0)(z, self.rng), self.rng)
+        return self.prior.sample(len(z), self.rng)
+
+    def noised(self, z: Tensor) -> Tensor:
+        """Where a pass starts from `n x latent_shape` latents."""
+        noise = self.prior.noise(len(z), self.rng)
+        return self.transition.noise(self.first, z, noise) if self.shared == "latent" else noise
+
+    def walked(self, denoiser: Denoiser, x: Tensor) -> Tensor:
+        """x_0 of `n x latent_shape` states at the step from which designs are passed on."""
+        for k in range(self.first, self.transition.steps):
+            x = self.transition.step(k, self.transition.mean_by(denoiser, k, x), self.rng)
+        return x
+
+    def condition(self, z: Tensor) -> None:
+        """Make `n x latent_shape` latents what the next passes of the network are conditioned on."""
+        self.policy.network.condition = z
+
+    @torch.no_grad()
+    def path_kl(self) -> float:
+        """See `FineTuner.path_kl`: of the last pass."""
+        step, before = self.transition, self.cascaded(DIAGNOSED, self.passes - 1)[-1]
+        self.condition(before)
+        trajectories = self.trajectories(self.noised(before), self.first)
+        x, k = pairs(trajectories.states, self.first)
+        prior = step.mean_by(self.reference, k, x)
+        return float(step.kl(k, trajectories.means.flatten(0, 1), prior).sum()) / DIAGNOSED

@@ -1,0 +1,70 @@
+"""QV-PG: the gradient of a value through the last denoising steps, with credit weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from bbo_bench.core import Problem
+from bbo_bench.diffusion.backprop import Backprop
+from bbo_bench.diffusion.credit import Credit, Truncation
+from bbo_bench.diffusion.finetune import Trajectories
+
+
+class QVPG(Backprop):
+    """Ascends E[∇_θ Σ_t w_t Q(x_0(θ))], a deterministic policy gradient through the sampler (Huh and Mohapatra, eq. 9).
+
+    Q is the proxy's reward, or a critic's value of a plan. w_t weighs what the network's output at step t does to x_0,
+    not the KL of that step; the sum is over the last K steps, before which gradients stop.
+
+    Args:
+        problem: With a `DiffusionPrior` whose sampler is stochastic.
+        rng: Generator on the prior's device.
+        truncation: K, round by round.
+        credit: w_t; None is 1 for all.
+        **shared: See `Backprop`.
+
+    Raises:
+        ValueError: If a setting is out of range, or K is above T.
+    """
+
+    def __init__(
+        self, problem: Problem, rng: Generator, *, truncation: Truncation, credit: Credit | None, **shared: Any
+    ) -> None:
+        super().__init__(problem, rng, **shared)
+        truncation.check(self.transition.steps)
+        self.truncation, self.credit = truncation, credit
+        self._states: list[Tensor] = []
+        self._weight = torch.ones(0)
+
+    def kept(self) -> Tensor:
+        """See `Backprop.kept`: the last K."""
+        k = torch.arange(self.transition.steps)
+        return (k >= len(k) - self.truncation(len(k), self.progress)).expand(self.updates, -1)
+
+    def loss(self, kept: Sequence[bool]) -> Tensor:
+        """See `Backprop.loss`; the backward pass reads the weights, which are known once the path has ended."""
+        self._states = []
+        x0, divergence = self.path(kept)
+        if self.credit is not None:
+            states = torch.stack([*self._states, x0.detach()], 1)
+            late = Trajectories(states, states[:, 1:])
+            self._weight = self.credit(late, self.transition.steps)
+        return (divergence - self.reward(x0)).mean()
+
+    def onward(self, k: int, x: Tensor, mean: Tensor, output: Tensor) -> Tensor:
+        """See `Backprop.onward`: what comes back to the output is weighed."""
+        if self.credit is None:
+            return mean
+        place = len(self._states)
+        self._states.append(x.detach())
+        weighed = output.view_as(output)
+
+        def weigh(gradient: Tensor) -> Tensor:
+            return gradient * self._weight[:, place].reshape(-1, *[1] * (x.ndim - 1))
+
+        weighed.register_hook(weigh)  # type: ignore[no-untyped-call]
+        return self.transition.mean(k, x, weighed)

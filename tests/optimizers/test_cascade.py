@@ -1,0 +1,108 @@
+"""Cascade: consistent pairs, a second model that starts as the prior, passes that go up."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from bbo_bench.core import Problem
+from bbo_bench.diffusion.codecs import Standardize
+from bbo_bench.diffusion.denoisers import MLP
+from bbo_bench.diffusion.prior import DiffusionPrior
+from bbo_bench.domains import Box
+from bbo_bench.optimizers.cascade import Cascade
+from bbo_bench.seeding import generator, seeded
+from bbo_bench.testing.gaussian import SCHEDULER, TRAINING, Linear, problem, tuned
+
+B = Linear().b
+
+
+def cascade(task=None, **changes):
+    settings = {
+        "proxy": Linear,
+        "shared": "latent",
+        "step": 0.5,
+        "passes": 3,
+        "trained": 3,
+        "iterations": 6,
+        "samples": 512,
+        "updates": 40,
+        "batch_size": 256,
+        "width": 32,
+        "training": TRAINING,
+    }
+    optimizer = Cascade(task or problem(20), generator(0), **settings | changes)
+    optimizer.y = torch.tensor([-1.0, 1.0]) / 2**0.5
+    return optimizer
+
+
+def test_untrained_it_does_what_the_prior_does():
+    optimizer = cascade()
+    z = torch.randn(5, 2, generator=generator(1))
+    optimizer.condition(3 * z)
+    for k in (0, 7, 19):
+        t = optimizer.transition.timesteps[k]
+        torch.testing.assert_close(optimizer.policy(z, t), optimizer.reference(z, t))
+
+
+@pytest.mark.parametrize("shared", ["latent", "segment", "nothing"])
+def test_pairs_are_ordered(shared):
+    better, worse = cascade(shared=shared).pairs()
+    assert better.shape == worse.shape == (512, 2)
+    assert (better @ B >= worse @ B).all()
+
+
+def test_the_two_of_a_pair_share_what_they_are_to():
+    def distance(**settings):
+        better, worse = cascade(**settings, trained=1, passes=1).pairs()
+        return float((better - worse).norm(dim=1).mean())
+
+    near, half, far = (distance(shared="latent", step=step) for step in (0.9, 0.5, 0.0))
+    assert near < half < far
+    assert far == pytest.approx(distance(shared="nothing"), rel=0.1), "the noisiest latent says nothing"
+    with seeded(generator(0)):
+        denoiser = MLP(8, width=16, depth=1)
+    box = Box(torch.full((8,), -20.0), torch.full((8,), 20.0))
+    prior = DiffusionPrior(denoiser, Standardize(box), SCHEDULER, {"steps": 20})
+
+    class Sum(Linear):
+        def __call__(self, z):
+            return z.sum(1)
+
+    better, worse = cascade(Problem(box, prior, (2,)), shared="segment", proxy=Sum).pairs()
+    same = better == worse
+    assert same[:, 0].all() and not same[:, -1].any()
+    assert (same.int().diff(dim=1) <= 0).all(), "a prefix"
+
+
+@pytest.mark.parametrize("shared", ["latent", "nothing"])
+def test_every_pass_goes_up(shared):
+    optimizer = cascade(shared=shared)
+    tuned(optimizer, 1)
+    means = [float((z @ B).mean()) for z in optimizer.cascaded(4000, 3)]
+    assert all(after > before + 0.1 for before, after in pairwise(means)), means
+
+
+def test_it_learns_from_queried_designs_alone():
+    optimizer = cascade(proxy=None, shared="nothing", passes=1, trained=1)
+    optimizer.x = optimizer.prior.decode(optimizer.prior.sample(200, generator(1)))
+    optimizer.y = optimizer.x @ B
+    optimizer.learn()
+    assert float((optimizer.sample(2000) @ B).mean()) > 0.3
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"shared": "end"}, "latent, segment, nothing, got shared='end'"),
+        ({"step": 1.0}, "0 <= step < 1.*got step=1.0"),
+        ({"passes": 3, "trained": 2}, "as many as are trained for, got passes=3, trained=2"),
+        ({"passes": 4, "trained": 4}, "at most 3 passes.*got passes=4"),
+        ({"proxy": None}, "learns from pairs that something orders.*got shared='latent'"),
+        ({"kl_weight": 0.1}, "kl_weight"),
+        ({"updates": 0}, "got updates=0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(setting, message):
+    with pytest.raises(ValueError, match=message):
+        cascade(**setting)

@@ -1,0 +1,74 @@
+"""Trajectories over the landscape of rewards: of the data, of the prior, and of what optimizers make of it.
+
+python -m bbo_bench.tasks.nav1d.figure results/control --out results/control/report
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from bbo_bench.report.gallery import task_of
+from bbo_bench.report.layout import theme
+from bbo_bench.report.names import PRIOR
+from bbo_bench.report.runs import Run, designs, find_runs
+from bbo_bench.tasks.nav1d import Nav1D
+from bbo_bench.tasks.nav1d.drawing import draw_landscape
+from bbo_bench.tasks.nav1d.environment import executed
+
+LINES = 40
+"""Trajectories of a panel."""
+COLUMNS = 4
+
+
+def figure(task: Nav1D, plans: Mapping[str, Tensor]) -> Figure:
+    """A panel of executed trajectories for each of these sets of `n x 32 x 2` plans, by name, with their returns."""
+    rows = -(-len(plans) // COLUMNS)
+    page = Figure(figsize=(3 * COLUMNS, 2.2 * rows), layout="constrained")
+    panels = page.subplots(rows, COLUMNS, squeeze=False).flatten()
+    for panel in panels[len(plans) :]:
+        panel.set_axis_off()
+    for panel, (name, x) in zip(panels, plans.items(), strict=False):
+        draw_landscape(panel)
+        paths = executed(x[:LINES, 0, 0], x[:LINES, :, 1])
+        panel.plot(paths.T.numpy(), color="tab:red", linewidth=0.5, alpha=0.6)
+        returns, coherency = task.evaluate(x), float(task.coherency(x).mean())
+        panel.set_title(f"{name}: {returns.mean():.1f} ± {returns.std():.1f}, coherency {coherency:.2f}", fontsize=8)
+    return page
+
+
+def recommended(runs: Sequence[Run]) -> dict[str, Tensor]:
+    """Of the first kept run of each optimizer, what it recommends at the end; the prior's, what it was asked first."""
+    plans: dict[str, Tensor] = {}
+    for run in runs:
+        arrays = designs(run)
+        if arrays and run.optimizer not in plans:
+            last = arrays[f"recommended_{len(run.budget) - 1}"]
+            plans["prior" if run.optimizer == PRIOR else run.optimizer] = torch.as_tensor(last)
+    return plans
+
+
+def main() -> None:
+    """Draw a page for every task."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    runs = find_runs([arguments.folder]).complete
+    with theme():
+        for name in sorted({run.task for run in runs}):
+            ours = [run for run in runs if run.task == name]
+            task = task_of(ours[0])
+            assert isinstance(task, Nav1D)
+            figure(task, {"data": task.reference(), **recommended(ours)}).savefig(
+                arguments.out / f"{name}_trajectories.png"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Implicit Q-learning against dynamic programming of expectiles, on the random policy's data."""
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from scipy.stats import spearmanr
+
+from bbo_bench.core import Problem
+from bbo_bench.plugins import find
+from bbo_bench.seeding import generator
+from bbo_bench.surrogate.critic import IQL
+from bbo_bench.tasks.nav1d.data import observed
+from bbo_bench.tasks.nav1d.environment import HORIZON, SIZE, advance, rewards
+from bbo_bench.testing.probe import Probe, SequenceProbe, problem_of
+
+EXPECTILE = 0.7
+CELLS = 400
+
+
+def expectile_values(tau):
+    """V_t(s) = r_t(s) + the τ-expectile of V_{t+1}(f(s, a)) over uniform actions, on a grid: `CELLS + 1 x H`."""
+    s = torch.linspace(-SIZE, SIZE, CELLS + 1, dtype=torch.double)
+    reward = rewards(s[:, None].expand(-1, HORIZON))
+    action = torch.linspace(-1, 1, 81, dtype=torch.double).expand(len(s), -1)
+    place = (advance(s[:, None].expand_as(action), action) + SIZE) * CELLS / (2 * SIZE)
+    low = place.long().clamp(max=CELLS - 1)
+    values = [reward[:, -1]]
+    for t in reversed(range(HORIZON - 1)):
+        ahead = values[-1][low].lerp(values[-1][low + 1], place - low)
+        level = ahead.mean(1, keepdim=True)
+        for _ in range(50):
+            weight = torch.where(ahead > level, tau, 1 - tau)
+            level = (weight * ahead).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
+        values.append(reward[:, t] + level[:, 0])
+    return s, torch.stack(values[::-1], 1)
+
+
+@pytest.fixture(scope="module")
+def learnt():
+    """The task with a critic of its data."""
+    task = instantiate(find("task", "nav1d_full").settings)
+    problem = task.problem((64,), torch.device("cpu"))
+    critic = IQL(expectile=EXPECTILE)
+    critic.bind(problem)
+    x = task.reference()
+    critic.fit(problem.prior.encode(x), task.evaluate(x).float(), generator(0))
+    return task, problem, critic
+
+
+def test_values_are_those_of_dynamic_programming(learnt):
+    _, _, critic = learnt
+    s, expected = expectile_values(EXPECTILE)
+    observation = observed(s.float()[:, None].expand(-1, HORIZON)).flatten(0, 1)
+    with torch.no_grad():
+        got = critic.value(observation).reshape(expected.shape).double()
+    error = (got - expected).square().mean(0).sqrt()
+    assert float(error[0]) < 0.25 * float(expected[:, 0].std()), "at the start, where errors of all steps add up"
+    assert float(error.mean()) < 0.3 * float(expected.std(0).mean())
+    mean = expectile_values(0.5)[1]
+    assert float((got - mean).mean()) > 0.5 * float((expected - mean).mean()) > 0, "above the mean action's"
+
+
+def test_plans_are_ordered_as_by_their_returns(learnt):
+    task, problem, critic = learnt
+    x = task.reference()
+    with torch.no_grad():
+        value = critic.predict(problem.prior.encode(x))
+    assert spearmanr(value, task.evaluate(x)).statistic > 0.93
+    assert 0 < critic.error < 0.3
+
+
+def test_a_bandit_is_learnt():
+    """Episodes of one step: Q(s, a) is the reward, and a plan is worth it."""
+    task = Probe()
+    problem = problem_of(task, (8,))
+    critic = IQL(updates=1500, batch_size=64, width=64)
+    critic.bind(problem)
+    x = task.reference()
+    z = problem.prior.encode(x)
+    critic.fit(z, task.evaluate(x), generator(0))
+    value = critic.predict(z).detach()
+    assert float((value - task.evaluate(x)).square().mean().sqrt()) < 0.3 * float(task.evaluate(x).std())
+    slope = torch.autograd.grad(critic(z.requires_grad_()).sum(), z)[0]
+    assert slope.isfinite().all() and slope.abs().max() > 0
+
+
+def test_online_plans_change_the_critic():
+    task = Probe()
+    problem, x = problem_of(task, (8,)), 3 + torch.rand(64, 2, generator=generator(1))
+    errors = {}
+    for online in (0, 500):
+        critic = IQL(updates=300, online=online, batch_size=64, width=64)
+        critic.bind(problem)
+        z, y = problem.prior.encode(x), task.evaluate(x)
+        critic.fit(z, y, generator(0))
+        errors[online] = float((critic.predict(z).detach() - y).abs().mean())
+    assert errors[500] < 0.5 * errors[0]
+
+
+def test_a_state_is_the_whole_critic():
+    problem = problem_of(Probe(), (8,))
+    critics = [IQL(updates=5, batch_size=8, width=8) for _ in range(2)]
+    z = torch.randn(8, 2, generator=generator(0))
+    for critic in critics:
+        critic.bind(problem)
+    critics[0].fit(z, z.sum(1), generator(0))
+    critics[1].load_state_dict(critics[0].state_dict(), torch.device("cpu"))
+    assert torch.equal(critics[0].predict(z), critics[1].predict(z))
+    for critic in critics:
+        critic.fit(z, z.sum(1), generator(1))
+    assert torch.equal(critics[0].predict(z), critics[1].predict(z))
+
+
+def test_scores_that_are_no_returns_are_refused_online():
+    task = instantiate(find("task", "nav1d_policy").settings)
+    problem = Problem(task.domain, None, (8,), task.offline())
+    with pytest.raises(ValueError, match="no returns: set online=0"):
+        IQL(online=1).bind(problem)
+
+
+def test_a_task_without_transitions_is_refused():
+    with pytest.raises(ValueError, match="this task has none: choose a task such as nav1d"):
+        IQL().bind(problem_of(SequenceProbe(), (8,)))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"updates": 0}, "got updates=0"),
+        ({"online": -1}, "online=-1"),
+        ({"expectile": 1.0}, "0 < expectile < 1.*expectile=1.0"),
+        ({"target_rate": 0.0}, "target_rate=0.0"),
+        ({"discount": 1.5}, "discount=1.5"),
+    ],
+)
+def test_settings_out_of_range_are_refused(setting, message):
+    with pytest.raises(ValueError, match=message):
+        IQL(**setting)

@@ -55,6 +55,7 @@ def test_presets_name_plugins_that_exist(cli):
             "standard": "standard",
             "ablation": "ablation",
             "kl": "kl/kl_0.1",
+            "control": "control",
         }.items():
             config = compose(
                 "config", [f"+experiment={preset}", "task=toy", "optimizer=sqdf_kl_0.1"], return_hydra_config=True

@@ -161,7 +161,8 @@ class Cascade(FineTuner):
             rows = torch.randint(len(z), (2, self.samples), generator=self.rng, device=z.device)
             both, values = z[rows], reward[rows]
         else:
-            one = self.cascaded(self.samples, int(torch.randint(self.trained, (), generator=self.rng)))[-1]
+            passed = torch.randint(self.trained, (), generator=self.rng, device=self.rng.device)
+            one = self.cascaded(self.samples, int(passed))[-1]
             both = torch.stack([one, self.varied(one)])
             values = self.reward(both.flatten(0, 1)).reshape(2, -1)
         order = values.argsort(0, descending=True)

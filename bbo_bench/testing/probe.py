@@ -58,7 +58,7 @@ class Probe(Task):
 
     def evaluate(self, x: Tensor) -> Tensor:
         """See `Task.evaluate`."""
-        return -(x - 1).square().sum(1)
+        return nearness(x)
 
     def valid(self, x: Tensor) -> Tensor:
         """Whether a design lies within four standard deviations of the prior."""
@@ -76,11 +76,16 @@ class Probe(Task):
         """See `Task.offline`: episodes of one step, the first number being observed, and the second done."""
         x = self.reference()
         following, done = torch.zeros(len(x), 1), torch.ones(len(x), dtype=torch.bool)
-        return Offline(x[:, :1], x[:, 1:], self.evaluate(x), following, done, one_step, torch.tensor([True, False]))
+        return Offline(x[:, :1], x[:, 1:], nearness(x), following, done, one_step, torch.tensor([True, False]))
 
     def render(self, x: Tensor, axes: Axes) -> None:
         """See `Task.render`: a point."""
         axes.plot(*x.tolist(), "o")
+
+
+def nearness(x: Tensor) -> Tensor:
+    """Minus the squared distances of `n x 2` designs to (1, 1), an `n`-dim tensor."""
+    return -(x - 1).square().sum(1)
 
 
 def one_step(x: Tensor) -> tuple[Tensor, Tensor]:

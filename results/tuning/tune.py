@@ -45,9 +45,17 @@ def main() -> None:
     if unknown := set(arguments.optimizers) - set(ranges):
         parser.error(f"ranges.yaml has no {', '.join(sorted(unknown))}")
     trials = [(name, i, each) for name in ranges for i, each in enumerate(drawn(name, ranges[name]))]
+    known = {(row["optimizer"], int(row["trial"]), row["settings"]): row for row in found()}
     jobs = (joblib.delayed(tried)(*trial) for trial in trials if trial[0] in arguments.optimizers)
     for _ in joblib.Parallel(arguments.jobs, return_as="generator_unordered")(jobs):
-        write([row for trial in trials if (row := outcome(*trial))])
+        kept = ((trial, known.get((trial[0], trial[1], json.dumps(trial[2])))) for trial in trials)
+        write([row for trial, before in kept if (row := outcome(*trial) or before)])
+
+
+def found() -> list[dict[str, Any]]:
+    """The rows of `tuning.csv`, whose runs may be gone."""
+    with (FOLDER / "tuning.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def drawn(name: str, ranges: dict[str, list[Any]]) -> list[dict[str, Any]]:
@@ -123,7 +131,7 @@ def outcome(name: str, i: int, settings: dict[str, Any]) -> dict[str, Any] | Non
 
 def write(rows: list[dict[str, Any]]) -> None:
     """Write `tuning.csv`, aside first."""
-    rows.sort(key=lambda row: (row["optimizer"], -row["objective"]))
+    rows.sort(key=lambda row: (row["optimizer"], -float(row["objective"])))
     columns = ["optimizer", "trial", "objective", "reward_mean", "validity", "pairwise_ratio", "seconds", "peak_mb"]
     part = FOLDER / "tuning.csv.part"
     with part.open("w", newline="") as file:

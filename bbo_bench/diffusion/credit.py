@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from bbo_bench.diffusion.finetune import Trajectories
+from bbo_bench.core import Problem
+from bbo_bench.diffusion.finetune import FineTuner, Trajectories
 
 Credit = Callable[[Trajectories, int], Tensor]
 """Maps the last K steps of trajectories, and the sampler's steps T, to weights `n x K`, at least 0, of mean 1."""
@@ -80,3 +82,30 @@ class Similarity:
         states = trajectories.states[:, 1:].flatten(2)
         cosine = torch.cosine_similarity(states, states[:, -1:], dim=2).clamp(min=0)
         return cosine / cosine.mean(1, keepdim=True)  # the last is 1
+
+
+class Credited(FineTuner):
+    """A method that learns from the last steps of its trajectories, with credit weights.
+
+    Args:
+        problem: With a `DiffusionPrior` whose sampler is stochastic.
+        rng: Generator on the prior's device.
+        truncation: K, round by round.
+        credit: w_t; None is 1 for all.
+        **shared: See `FineTuner`.
+
+    Raises:
+        ValueError: If a setting is out of range, or K is above T.
+    """
+
+    def __init__(
+        self, problem: Problem, rng: Generator, *, truncation: Truncation, credit: Credit | None, **shared: Any
+    ) -> None:
+        super().__init__(problem, rng, **shared)
+        truncation.check(self.transition.steps)
+        self.truncation, self.credit = truncation, credit
+
+    @property
+    def last(self) -> int:
+        """K of this round."""
+        return self.truncation(self.transition.steps, self.progress)

@@ -10,11 +10,11 @@ from torch import Generator, Tensor
 
 from bbo_bench.core import Problem
 from bbo_bench.diffusion.backprop import Backprop
-from bbo_bench.diffusion.credit import Credit, Truncation
+from bbo_bench.diffusion.credit import Credited
 from bbo_bench.diffusion.finetune import Trajectories
 
 
-class QVPG(Backprop):
+class QVPG(Credited, Backprop):
     """Ascends E[∇_θ Σ_t w_t Q(x_0(θ))], a deterministic policy gradient through the sampler (Huh and Mohapatra, eq. 9).
 
     Q is the proxy's reward, or a critic's value of a plan. w_t weighs what the network's output at step t does to x_0,
@@ -23,27 +23,21 @@ class QVPG(Backprop):
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
         rng: Generator on the prior's device.
-        truncation: K, round by round.
-        credit: w_t; None is 1 for all.
-        **shared: See `Backprop`.
+        **shared: See `Credited` and `Backprop`.
 
     Raises:
         ValueError: If a setting is out of range, or K is above T.
     """
 
-    def __init__(
-        self, problem: Problem, rng: Generator, *, truncation: Truncation, credit: Credit | None, **shared: Any
-    ) -> None:
+    def __init__(self, problem: Problem, rng: Generator, **shared: Any) -> None:
         super().__init__(problem, rng, **shared)
-        truncation.check(self.transition.steps)
-        self.truncation, self.credit = truncation, credit
         self._states: list[Tensor] = []
         self._weight = torch.ones(0)
 
     def kept(self) -> Tensor:
         """See `Backprop.kept`: the last K."""
         k = torch.arange(self.transition.steps)
-        return (k >= len(k) - self.truncation(len(k), self.progress)).expand(self.updates, -1)
+        return (k >= len(k) - self.last).expand(self.updates, -1)
 
     def loss(self, kept: Sequence[bool]) -> Tensor:
         """See `Backprop.loss`; the backward pass reads the weights, which are known once the path has ended."""

@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from torch import Generator
-
-from bbo_bench.core import Problem
-from bbo_bench.diffusion.credit import Credit, Truncation
+from bbo_bench.diffusion.credit import Credited
 from bbo_bench.diffusion.finetune import Rollout, Trajectories
 from bbo_bench.diffusion.policy_gradient import PolicyGradient, Steps
 
 
-class Reinforce(PolicyGradient):
+class Reinforce(Credited, PolicyGradient):
     """Ascends E[Σ_t w_t ∇ log p_θ(x_{t-1} | x_t) (R(x_0) - b)] (Huh and Mohapatra 2025, eq. 8).
 
     The sum is over the last K steps; the baseline b is the step's mean over the rollout. Divergence is controlled by
     the KL to the prior, whose gradient has no credit weight, and by PPO's clipping where there is a `clip`.
-
-    Args:
-        problem: With a `DiffusionPrior` whose sampler is stochastic.
-        rng: Generator on the prior's device.
-        truncation: K, round by round.
-        credit: w_t; None is 1 for all.
-        **shared: See `PolicyGradient`.
-
-    Raises:
-        ValueError: If a setting is out of range, or K is above T.
+    K and w_t are set as in `Credited`, all else as in `PolicyGradient`.
     """
-
-    def __init__(
-        self, problem: Problem, rng: Generator, *, truncation: Truncation, credit: Credit | None, **shared: Any
-    ) -> None:
-        super().__init__(problem, rng, **shared)
-        truncation.check(self.transition.steps)
-        self.truncation, self.credit = truncation, credit
 
     def experience(self, rollout: Rollout) -> Steps:
         """The last K steps of a rollout."""
         states, means = rollout.trajectories
-        first = self.transition.steps - self.truncation(self.transition.steps, self.progress)
+        first = self.transition.steps - self.last
         late = Trajectories(states[:, first:], means[:, first:])
         steps = super().experience(Rollout(late, rollout.reward))
         if self.credit is None:

@@ -22,7 +22,7 @@ from bbo_bench.seeding import generator
 from bbo_bench.tasks.nav1d.data import BEHAVIOURS, trajectories, transitions
 from bbo_bench.tasks.nav1d.drawing import draw_landscape
 from bbo_bench.tasks.nav1d.environment import HORIZON, SIZE, advance, returns, reward
-from bbo_bench.tasks.nav1d.planning import optimal, value
+from bbo_bench.tasks.nav1d.planning import act, value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,10 +132,9 @@ class Nav1DPolicy(DiffusionTask):
 
     def best_design(self) -> Tensor:
         """See `Task.best_design`: what dynamic programming does in the middle, at the start."""
-        _, action = optimal()
         position, chunk = torch.zeros(1, dtype=torch.double), []
         for t in range(CHUNK):
-            chunk.append(act_at(action, t, position))
+            chunk.append(act(torch.tensor([t]), position))
             position = advance(position, chunk[-1])
         return torch.cat([torch.zeros(OBSERVATION), torch.cat(chunk).float()])
 
@@ -152,12 +151,6 @@ def chunks(x: Tensor, each: int, rng: Generator) -> Tensor:
     position, action = x.repeat(each, 1, 1).unbind(-1)
     time = torch.randint(LATEST + 1, (len(position), 1), generator=rng)
     return torch.cat([position.gather(1, time), time, action.gather(1, time + torch.arange(CHUNK))], 1)
-
-
-def act_at(action: Tensor, t: int, position: Tensor) -> Tensor:
-    """Actions of a table `H x points` at time t and `n` positions that are points of the grid."""
-    points = action.shape[1] - 1
-    return action[t, ((position + SIZE) * points / (2 * SIZE)).round().long()]
 
 
 def unrolled(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

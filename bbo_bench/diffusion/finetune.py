@@ -160,7 +160,11 @@ class FineTuner(Generative):
 
     def sample(self, n: int) -> Tensor:
         """Fresh samples of the policy."""
-        return self.trajectories(self.prior.noise(n, self.rng)).x0
+        return self.paths(n).x0
+
+    def paths(self, n: int) -> Trajectories:
+        """`n` fresh trajectories of the policy that end in designs; they may begin later than with x_T."""
+        return self.trajectories(self.prior.noise(n, self.rng))
 
     def start(self, n: int) -> Tensor:
         """`n x latent_shape` noise x_T, from which trajectories start that are learnt from."""
@@ -222,10 +226,10 @@ class FineTuner(Generative):
     def path_kl(self) -> float:
         """KL divergence, in nats, of the policy's trajectories to the prior's."""
         step = self.transition
-        trajectories = self.trajectories(self.prior.noise(DIAGNOSED, self.rng))
-        x, k = pairs(trajectories.states)
+        states, means = self.paths(DIAGNOSED)
+        x, k = pairs(states, step.steps - means.shape[1])
         prior = step.mean_by(self.reference, k, x)
-        return float(step.kl(k, trajectories.means.flatten(0, 1), prior).sum()) / DIAGNOSED
+        return float(step.kl(k, means.flatten(0, 1), prior).sum()) / DIAGNOSED
 
     def state_dict(self) -> State:
         """See `Optimizer.state_dict`."""

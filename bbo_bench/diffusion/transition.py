@@ -125,9 +125,9 @@ class Transition:
             mean.shape, generator=rng, device=mean.device, dtype=mean.dtype
         )
 
-    def walk(self, denoiser: Denoiser, x: Tensor, rng: Generator) -> Iterator[Tensor]:
-        """The states x_{T-1}, ..., x_0 that follow `n x latent_shape` x_T."""
-        for k in range(self.steps):
+    def walk(self, denoiser: Denoiser, x: Tensor, rng: Generator, first: int = 0) -> Iterator[Tensor]:
+        """The states that follow `n x latent_shape` ones, down to x_0; step `first` is taken from the given ones."""
+        for k in range(first, self.steps):
             x = self.step(k, self.mean_by(denoiser, k, x), rng)
             yield x
 

@@ -11,10 +11,9 @@ from torch import Generator, Tensor, nn
 
 from bbo_bench.core import Problem
 from bbo_bench.diffusion.denoisers import MLP
-from bbo_bench.diffusion.finetune import DIAGNOSED, FineTuner, check_counts, pairs
+from bbo_bench.diffusion.finetune import FineTuner, Trajectories, check_counts
 from bbo_bench.diffusion.inpainting import Prefix, inpaint
 from bbo_bench.diffusion.policy import Policy
-from bbo_bench.diffusion.transition import Denoiser
 from bbo_bench.seeding import seeded
 
 SHARED = ("latent", "segment", "nothing")
@@ -125,17 +124,20 @@ class Cascade(FineTuner):
         """What the passes make of samples of the prior."""
         return self.prior.decode(self.sample(n))
 
-    def sample(self, n: int) -> Tensor:
-        """What the passes make of samples of the prior."""
-        return self.cascaded(n, self.passes)[-1]
+    def paths(self, n: int) -> Trajectories:
+        """See `FineTuner.paths`: those of the last pass."""
+        return self.passed(self.cascaded(n, self.passes - 1)[-1])
 
-    @torch.no_grad()
+    def passed(self, z: Tensor) -> Trajectories:
+        """The trajectories of one more pass over `n x latent_shape` latents."""
+        self.condition(z)
+        return self.trajectories(self.noised(z), self.first)
+
     def cascaded(self, n: int, passes: int) -> list[Tensor]:
         """`n x latent_shape` samples of the prior, and what 1, ..., `passes` passes make of them."""
         designs = [self.prior.sample(n, self.rng)]
         for _ in range(passes):
-            self.condition(designs[-1])
-            designs.append(self.trajectories(self.noised(designs[-1]), self.first).x0)
+            designs.append(self.passed(designs[-1]).x0)
         return designs
 
     def losses(self) -> Iterator[Tensor]:
@@ -173,7 +175,8 @@ class Cascade(FineTuner):
     def varied(self, z: Tensor) -> Tensor:
         """Variations of `n x latent_shape` latents, by the prior."""
         if self.shared == "latent":
-            return self.walked(self.reference, self.noised(z))
+            *_, varied = self.transition.walk(self.reference, self.noised(z), self.rng, self.first)
+            return varied
         if self.shared == "segment":
             return inpaint(self.prior, z, Prefix(unknown=0.0)(z, self.rng), self.rng)
         return self.prior.sample(len(z), self.rng)
@@ -183,22 +186,6 @@ class Cascade(FineTuner):
         noise = self.prior.noise(len(z), self.rng)
         return self.transition.noise(self.first, z, noise) if self.shared == "latent" else noise
 
-    def walked(self, denoiser: Denoiser, x: Tensor) -> Tensor:
-        """x_0 of `n x latent_shape` states at the step from which designs are passed on."""
-        for k in range(self.first, self.transition.steps):
-            x = self.transition.step(k, self.transition.mean_by(denoiser, k, x), self.rng)
-        return x
-
     def condition(self, z: Tensor) -> None:
         """Make `n x latent_shape` latents what the next passes of the network are conditioned on."""
         self.policy.network.condition = z
-
-    @torch.no_grad()
-    def path_kl(self) -> float:
-        """See `FineTuner.path_kl`: of the last pass."""
-        step, before = self.transition, self.cascaded(DIAGNOSED, self.passes - 1)[-1]
-        self.condition(before)
-        trajectories = self.trajectories(self.noised(before), self.first)
-        x, k = pairs(trajectories.states, self.first)
-        prior = step.mean_by(self.reference, k, x)
-        return float(step.kl(k, trajectories.means.flatten(0, 1), prior).sum()) / DIAGNOSED

@@ -108,8 +108,15 @@ def test_the_table_of_metrics_is_that_of_the_report():
 
 
 def test_commands_are_of_kinds_that_are_tested_here():
-    assert {line.split()[0] for line in COMMANDS} == {"bbo-bench", "make"}
+    assert {line.split()[0] for line in COMMANDS} == {"bbo-bench", "make", "python"}
     assert {line.split()[1] for line in COMMANDS if line.startswith("bbo-bench")} == {"run", "report", "show"}
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("python ")], ids=lambda line: line[:40])
+def test_modules_that_are_run_exist(line):
+    _, option, module, *_ = line.split()
+    assert option == "-m"
+    assert find_spec(module)
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")

@@ -20,10 +20,9 @@ def draw_landscape(axes: Axes) -> None:
     """The rewards, time from left to right and positions from below, the darker the higher."""
     positions = torch.linspace(-SIZE, SIZE, ROWS)[:, None].expand(-1, HORIZON)
     extent = (-0.5, HORIZON - 0.5, -SIZE, SIZE)
-    axes.imshow(
-        rewards(positions).numpy(), cmap="YlGnBu", vmin=0, vmax=1.3, origin="lower", extent=extent, aspect="auto"
-    )
-    axes.set(xlim=(-0.5, HORIZON - 0.5), ylim=(-SIZE, SIZE), xticks=[], yticks=[])
+    picture = axes.imshow(rewards(positions).numpy(), cmap="YlGnBu", origin="lower", extent=extent)
+    picture.set(clim=(0, 1.3), interpolation="nearest")
+    axes.set(aspect="auto", xlim=(-0.5, HORIZON - 0.5), ylim=(-SIZE, SIZE), xticks=[], yticks=[])
 
 
 def draw(x: Tensor, axes: Axes) -> None:

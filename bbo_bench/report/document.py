@@ -17,6 +17,7 @@ from bbo_bench.report.gallery import chosen, gallery, task_of
 from bbo_bench.report.layout import theme
 from bbo_bench.report.names import DERIVED, METRICS, own
 from bbo_bench.report.runs import Run, find_runs, table
+from bbo_bench.report.sweep import sweep, sweeps
 
 SUMMARY = "summary.txt"
 
@@ -90,6 +91,8 @@ def _write_figures(
             _save(overview.overview(last, kin) or "no run has a hypervolume", out, f"{task}_overview", pictures)
             _save(figures.curves(lines, rows, kin), out, f"{task}_curves", pictures)
             _save(figures.trade_off(last, kin), out, f"{task}_trade_off", pictures)
+            for setting, values in sweeps(each).items():
+                _save(sweep(last, setting, values), out, f"{task}_{setting.replace('.', '_')}_sweep", pictures)
             _save(_gallery(each, best), out, f"{task}_gallery", pictures)
         if over is not None and not over.empty:
             _save(overview.over_tasks(over, families(runs)), out, "over_tasks", pictures)

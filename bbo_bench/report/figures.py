@@ -33,14 +33,15 @@ def curves(estimates: pd.DataFrame, table: pd.DataFrame, families: Families) -> 
     def draw(panel: Axes, metric: str, members: Collection[str]) -> None:
         for name in families:
             if (name, metric) in lines:
-                _curve(panel, lines[name, metric], _look(name, members), 0.6 / max(4, len(members)))
+                line = lines[name, metric]
+                curve(panel, line["queries"].tolist(), line, _look(name, members), 0.6 / max(4, len(members)))
         _level(panel, metric, table)
         _query_axis(panel, estimates["queries"].unique().tolist())
         _score_axis(panel, metric)
         panel.set_xlabel("queries")
 
     level = Line2D([], [], **DATA_LINE, label="data; no gap")
-    return panels(draw, shown, list(families), lambda name: _key(name, style(name).line), [level])
+    return panels(draw, shown, list(families), lambda name: key(name, style(name).line), [level])
 
 
 def trade_off(results: pd.DataFrame, families: Families) -> Figure:
@@ -59,7 +60,7 @@ def trade_off(results: pd.DataFrame, families: Families) -> Figure:
     data = Line2D([], [], color=DATA_COLOR, label=DATA, **star)
     swept = {name for name, family in families.items() if len(family) > 1}
     figure = panels(
-        draw, shown, list(families), lambda name: _key(name, style(name).line if name in swept else ""), [data]
+        draw, shown, list(families), lambda name: key(name, style(name).line if name in swept else ""), [data]
     )
     if swept:
         figure.suptitle("Lines join the KL weights of one optimizer; larger markers, larger weights", fontsize=9)
@@ -70,13 +71,14 @@ def _look(name: str, members: Collection[str]) -> Style:
     return style(name) if name in members or name == PRIOR else BEHIND
 
 
-def _curve(panel: Axes, line: pd.DataFrame, look: Style, alpha: float) -> None:
-    queries, iqm, low, high = (line[key].to_numpy(float) for key in ("queries", "iqm", "low", "high"))
+def curve(panel: Axes, x: Sequence[float], line: pd.DataFrame, look: Style, alpha: float) -> None:
+    """`iqm` over `x`, and the interval from `low` to `high`."""
     if look is BEHIND:
-        panel.plot(queries, iqm, color=look.color, linewidth=0.8, zorder=1)
+        panel.plot(x, line["iqm"], color=look.color, linewidth=0.8, zorder=1)
         return
-    panel.plot(queries, iqm, color=look.color, marker=look.marker, linestyle=look.line, markerfacecolor=look.face)
-    panel.fill_between(queries, low, high, color=look.color, alpha=alpha, linewidth=0)
+    panel.plot(x, line["iqm"], color=look.color, marker=look.marker, linestyle=look.line, markerfacecolor=look.face)
+    low, high = line[["low", "high"]].to_numpy(float).T
+    panel.fill_between(x, low, high, color=look.color, alpha=alpha, linewidth=0)
 
 
 def _level(panel: Axes, metric: str, table: pd.DataFrame) -> None:
@@ -126,7 +128,8 @@ def _data(panel: Axes, wide: pd.DataFrame, metric: str) -> None:
     panel.scatter(values["reward_mean"], y, s=160, facecolor="none", edgecolor=DATA_COLOR, marker="*", zorder=5)
 
 
-def _key(name: str, line: object) -> Line2D:
+def key(name: str, line: object) -> Line2D:
+    """An optimizer's entry in a legend, with its line or none."""
     look = style(name)
     label = f"{name} (the prior)" if name == PRIOR else name
     drawn: dict[str, Any] = {"color": look.color, "marker": look.marker, "markerfacecolor": look.face}

@@ -66,7 +66,7 @@ def _single(draw: Draw, metrics: Sequence[str], names: Sequence[str], key: Key, 
     figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows + 0.9))
     for panel, metric in zip(figure.subplots(rows, columns, squeeze=False).flat, metrics, strict=False):
         draw(panel, metric, names)
-        panel.set_ylabel(AXES[metric])
+        panel.set_ylabel(AXES.get(metric, metric))
     for panel in figure.axes[len(metrics) :]:
         panel.remove()
     figure.align_ylabels()
@@ -92,7 +92,7 @@ def _rows(draw: Draw, metrics: Sequence[str], names: Sequence[str], key: Key, ma
             draw(panel, metric, members)
         _legend_beside(row[-1], title, [key(name) for name in members])
     for panel, metric in zip(grid[0], metrics, strict=False):
-        panel.set_title(AXES[metric], fontsize="medium")
+        panel.set_title(AXES.get(metric, metric), fontsize="medium")
     for panel in grid[:-1].flat:
         panel.set_xlabel("")
     others = Line2D([], [], color=BEHIND.color, marker=BEHIND.marker, label="all others")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import pandas as pd
 
 from bbo_bench.plan import shown
 from bbo_bench.plugins import choices
 from bbo_bench.report.aggregate import ENOUGH, RESAMPLES
-from bbo_bench.report.runs import Run, Runs
+from bbo_bench.report.runs import Run, Runs, flat
 
 Pictures = dict[str, str | None]
 """Figures by the stem of their files; where one could not be made, the reason."""
@@ -27,6 +25,8 @@ CAPTIONS = {
     "trade_off": "At the end of the budget; bars are 95% intervals.",
     "gallery": "Designs of one seed at the end of the budget, at even quantiles of the true score, which they are "
     "titled with. Where optimizers are many: the one of highest hypervolume in each group.",
+    "sweep": "At the end of the budget, over the values of the one setting in which an optimizer's runs differ, evenly "
+    "spaced; bands are 95% intervals.",
     "over_tasks": "Normalized mean score: 0 is the prior's, 1 that of the best known design.",
 }
 
@@ -75,9 +75,9 @@ def left_out(runs: Runs) -> str:
 def commands(runs: Iterable[Run]) -> list[str]:
     """A sweep for each experiment, budget and change of defaults that makes its runs."""
     sweeps: dict[tuple[str, str], list[Run]] = defaultdict(list)
-    defaults = {name: _flat(choice.settings) for name, choice in choices("optimizer").items()}
+    defaults = {name: flat(choice.settings) for name, choice in choices("optimizer").items()}
     for run in runs:
-        settings = _flat(run.settings)
+        settings = flat(run.settings)
         usual = defaults.get(run.config["optimizer"]["name"], settings)
         words = [f"budget.{key}={value}".replace(" ", "") for key, value in run.config["budget"].items()]
         changed = settings.items() - usual.items()
@@ -94,17 +94,6 @@ def provenance(runs: Iterable[Run]) -> list[str]:
         for key, value in (scalars | run.provenance.get("versions", {})).items():
             facts[key].add(str(value))
     return [f"{key}: {', '.join(sorted(values))}" for key, values in facts.items()]
-
-
-def _flat(settings: Mapping[str, Any], outer: str = "") -> dict[str, str]:
-    """Settings by their dotted keys, as Hydra's overrides spell them; without the names of classes."""
-    flat: dict[str, str] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{outer}{key}.")
-        elif not key.startswith("_"):
-            flat[f"{outer}{key}"] = json.dumps(value).replace(" ", "")
-    return flat
 
 
 def _sweep(experiment: str, words: str, runs: Iterable[Run]) -> str:

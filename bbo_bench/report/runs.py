@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,6 +110,17 @@ def designs(run: Run) -> dict[str, np.ndarray[Any, Any]] | None:
         return None
     with np.load(path) as arrays:
         return dict(arrays)
+
+
+def flat(settings: Mapping[str, Any], outer: str = "") -> dict[str, str]:
+    """Settings by their dotted keys, as Hydra's overrides spell them; without the names of classes."""
+    found: dict[str, str] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{outer}{key}.")
+        elif not key.startswith("_"):
+            found[f"{outer}{key}"] = json.dumps(value).replace(" ", "")
+    return found
 
 
 def _read(folder: Path) -> Run:

@@ -29,7 +29,7 @@ def test_every_optimizer_had_twelve_trials_and_has_the_best_ones_settings(name, 
     assert len(made) == 12
     best = json.loads(max(made, key=lambda row: float(row["objective"]))["settings"])
     assert set(best) == set(RANGES[name])
-    best |= {"sqdf": FASTER, "reinforce": ALL_STEPS}.get(name, {})
+    best |= {"sqdf": FASTER, "reinforce": ALL_STEPS, "reinforce_oracle": ALL_STEPS}.get(name, {})
     settings = choices("optimizer")[name].settings
     for key, value in best.items():
         setting = settings

@@ -90,6 +90,25 @@ class Offline:
     relative: bool = False
     """Whether a plan's score is not its return, but what that has above the best one from its first observation."""
 
+    def __post_init__(self) -> None:
+        """Refuse transitions that do not belong together.
+
+        Raises:
+            ValueError: If a shape or type is not as declared, a number is not finite, or nothing is given.
+        """
+        names = ("observation", "action", "reward", "following", "done")
+        shapes = {name: tuple(getattr(self, name).shape) for name in names}
+        n, o, a = len(self.reward), self.observation.shape[-1], self.action.shape[-1]
+        if shapes != {"observation": (n, o), "action": (n, a), "reward": (n,), "following": (n, o), "done": (n,)}:
+            raise ValueError(f"expected observation and following n x o, action n x a, reward and done n, got {shapes}")
+        for name in names:
+            if not getattr(self, name).isfinite().all():
+                raise ValueError(f"expected finite numbers, got {name} with NaN or infinite ones")
+        if self.done.dtype != torch.bool or self.given.dtype != torch.bool:
+            raise ValueError(f"expected bools, got done of {self.done.dtype} and given of {self.given.dtype}")
+        if not self.given.any():
+            raise ValueError("expected given to mark a plan's first observation, got nothing marked")
+
     def to(self, device: torch.device) -> Self:
         """These transitions on `device`."""
         moved: dict[str, Any] = {

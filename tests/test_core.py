@@ -57,6 +57,24 @@ def test_designs_of_another_domain_are_not_scored():
         true_scores(load_task("peptide_mhc"), torch.zeros(1, 8, dtype=torch.long))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"reward": torch.zeros(4, 1)}, r"expected .*reward and done n, got .*'reward': \(4, 1\)"),
+        ({"following": torch.zeros(3, 1)}, r"got .*'following': \(3, 1\)"),
+        ({"action": torch.zeros(4)}, r"got .*'action': \(4,\)"),
+        ({"done": torch.zeros(4)}, r"expected bools, got done of torch.float32"),
+        ({"reward": torch.full((4,), torch.nan)}, "got reward with NaN"),
+        ({"given": torch.zeros(2, dtype=torch.bool)}, "got nothing marked"),
+    ],
+)
+def test_transitions_that_do_not_belong_together_are_refused(change, message):
+    offline = Probe().offline()
+    few = {name: getattr(offline, name)[:4] for name in ("observation", "action", "reward", "following", "done")}
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(offline, **few | change)
+
+
 def test_a_problem_has_the_transitions_of_a_control_task():
     problem = Probe().problem((8, 8), torch.device("cpu"))
     assert problem.budget == (8, 8) and problem.offline is not None

@@ -58,19 +58,26 @@ def test_the_commands_run(command, tmp_path):
         assert re.search(r"\d+ passed", done.stdout)
 
 
-def test_the_task_with_a_prior_can_be_written_trained_and_run(tmp_path):
-    shown = dict(re.findall(r"`(motif/\w+\.\w+)`[^\n]*:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL))
-    assert set(shown) == {"motif/__init__.py", "motif/motif.yaml", "motif/prior.yaml"}
-    (tmp_path / "tasks/motif").mkdir(parents=True)
-    for name, text in shown.items():
-        quick = text.replace("steps: 1000,", "steps: 60,").replace("passes: 20", "passes: 1")
-        (tmp_path / "tasks" / name).write_text(quick)
-    run = ("run", "task=motif", "optimizer=genetic", "budget=smoke", f"results={tmp_path / 'results'}")
+@pytest.mark.parametrize(
+    ("name", "optimizer"), [("motif", ["genetic"]), ("reach", ["qv_pg_iql", "+optimizer.proxy.updates=50"])]
+)
+def test_tasks_with_a_prior_can_be_written_trained_and_run(name, optimizer, tmp_path):
+    shown = dict(re.findall(rf"`({name}/\w+\.\w+)`[^\n]*:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL))
+    assert set(shown) == {f"{name}/__init__.py", f"{name}/{name}.yaml", f"{name}/prior.yaml"}
+    (tmp_path / f"tasks/{name}").mkdir(parents=True)
+    for file, text in shown.items():
+        quick = re.sub(r"  steps: 4000|(?<=training: {)steps: 1000", "  steps: 60", text).replace(
+            "passes: 20", "passes: 1"
+        )
+        (tmp_path / "tasks" / file).write_text(quick)
+    chosen = [f"task={name}", f"optimizer={optimizer[0]}", *optimizer[1:]]
+    run = ("run", *chosen, "budget=smoke", f"results={tmp_path / 'results'}")
     assert "make them by `bbo-bench prior train task=NAME`" in bbo_bench(*run, plugins=tmp_path).stderr
-    assert bbo_bench("prior", "train", "task=motif", plugins=tmp_path).returncode == 0
-    assert bbo_bench(*run, plugins=tmp_path).returncode == 0
-    (tmp_path / "tasks/motif/prior.yaml").unlink()
-    message = bbo_bench("prior", "train", "task=motif", plugins=tmp_path).stderr
+    assert bbo_bench("prior", "train", f"task={name}", plugins=tmp_path).returncode == 0
+    done = bbo_bench(*run, plugins=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / f"tasks/{name}/prior.yaml").unlink()
+    message = bbo_bench("prior", "train", f"task={name}", plugins=tmp_path).stderr
     assert message.startswith("error: expected ") and "CONTRIBUTING.md" in message
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from itertools import accumulate
@@ -110,9 +111,8 @@ class Generative(Optimizer):
         """The reward of `n x latent_shape` latents for being unlike each other, an `n`-dim tensor, differentiable."""
         if not self.diversity or len(z) < 2:
             return z.new_zeros(len(z))
-        flat = z.flatten(1)
-        square = (flat[:, None] - flat).square().mean(-1)
-        distance = (square + 1e-12).sqrt()  # the root has no gradient at 0, where a latent meets itself
+        flat = z.flatten(1) / math.sqrt(z[0].numel())
+        distance = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")
         return self.diversity * distance.sum(1) / (len(z) - 1)
 
     def state_dict(self) -> State:

@@ -169,6 +169,21 @@ class TaskSuite:
         error = float(((prior.decode(z) - x).double() / x.double().std(0).clamp_min(1e-12)).abs().max())
         assert error <= self.tolerance, f"decode(encode(x)) must be x within {self.tolerance} std, got {error:.2g}"
 
+    def test_plans_can_be_read(self) -> None:
+        """`Offline.steps`, where there are transitions, gives the like of theirs, differentiably."""
+        if (offline := self.task().offline()) is None:
+            return
+        x = self.designs()["reference"][:3].clone().requires_grad_(True)
+        assert offline.given.shape == x.shape[1:], (
+            f"given must be {tuple(x.shape[1:])}, got {tuple(offline.given.shape)}"
+        )
+        for name, found in zip(("observation", "action"), offline.steps(x), strict=True):
+            size = getattr(offline, name).shape[1]
+            assert found.ndim == 3 and found.shape[::2] == (3, size), (
+                f"steps must give 3 x H x {size} {name}s, got {tuple(found.shape)}"
+            )
+            assert found.requires_grad, f"critics need the gradient through {name}s: steps must be differentiable"
+
     def test_prior_draws_from_its_generator(self) -> None:
         """One seed gives the same latents, another seed others, and the global state is left alone."""
         before = torch.random.get_rng_state()

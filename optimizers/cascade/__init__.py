@@ -101,8 +101,8 @@ class Cascade(FineTuner):
             raise ValueError(f"expected shared to be one of {', '.join(SHARED)}, got {shared=}")
         if not 0 <= step < 1:
             raise ValueError(f"expected 0 <= step < 1, a share of the steps, got {step=}")
-        if passes > min(trained, 3):
-            raise ValueError(f"expected at most 3 passes, and as many as are trained for, got {passes=}, {trained=}")
+        if not passes <= trained <= 3:
+            raise ValueError(f"expected passes <= trained <= 3, as more lose the design, got {passes=}, {trained=}")
         if self.proxy is None and (shared != "nothing" or trained > 1):
             raise ValueError(
                 "a cascade learns from pairs that something orders: with proxy=null there are only queried designs, so "

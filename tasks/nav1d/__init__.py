@@ -129,7 +129,7 @@ class Nav1D(DiffusionTask):
         return {
             "coherency": float(self.coherency(x).mean()),
             "of_optimum": float(y.mean()) / self.best_known,
-            "return_std": float(y.std()),
+            "return_std": float(y.std(correction=min(1, len(y) - 1))),
         }
 
     def best_design(self) -> Tensor:

@@ -16,10 +16,10 @@ from torch import Tensor
 from bbo_bench.report.gallery import task_of
 from bbo_bench.report.layout import theme
 from bbo_bench.report.names import PRIOR
-from bbo_bench.report.runs import Run, designs, find_runs
+from bbo_bench.report.runs import ReportError, Run, designs, find_runs
 from bbo_bench.tasks.nav1d import Nav1D
 from bbo_bench.tasks.nav1d.drawing import draw_landscape
-from bbo_bench.tasks.nav1d.environment import executed
+from bbo_bench.tasks.nav1d.environment import HORIZON, SIZE, executed
 
 LINES = 40
 """Trajectories of a panel."""
@@ -29,15 +29,22 @@ COLUMNS = 4
 def figure(task: Nav1D, plans: Mapping[str, Tensor]) -> Figure:
     """A panel of executed trajectories for each of these sets of `n x 32 x 2` plans, by name, with their returns."""
     rows = -(-len(plans) // COLUMNS)
-    page = Figure(figsize=(3 * COLUMNS, 2.2 * rows), layout="constrained")
+    page = Figure(figsize=(3 * COLUMNS, 2.2 * rows + 0.6), layout="constrained")
+    page.supxlabel("time, in steps", fontsize=9)
+    page.supylabel("position", fontsize=9)
+    page.suptitle(
+        f"Executed paths of {LINES} plans (red) over the rewards (dark: 1); mean return ± deviation", fontsize=9
+    )
     panels = page.subplots(rows, COLUMNS, squeeze=False).flatten()
     for panel in panels[len(plans) :]:
         panel.set_axis_off()
     for panel, (name, x) in zip(panels, plans.items(), strict=False):
         draw_landscape(panel)
+        panel.grid(visible=False)
         paths = executed(x[:LINES, 0, 0], x[:LINES, :, 1])
         panel.plot(paths.T.numpy(), color="tab:red", linewidth=0.5, alpha=0.6)
         returns, coherency = task.evaluate(x), float(task.coherency(x).mean())
+        panel.set(xticks=[0, HORIZON // 2, HORIZON - 1], yticks=[-SIZE, 0, SIZE])
         panel.set_title(f"{name}: {returns.mean():.1f} ± {returns.std():.1f}, coherency {coherency:.2f}", fontsize=8)
     return page
 
@@ -59,15 +66,21 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    runs = find_runs([arguments.folder]).complete
+    try:
+        runs = find_runs([arguments.folder]).complete
+    except ReportError as error:
+        parser.error(str(error))
+    arguments.out.mkdir(parents=True, exist_ok=True)
     with theme():
         for name in sorted({run.task for run in runs}):
             ours = [run for run in runs if run.task == name]
             task = task_of(ours[0])
-            assert isinstance(task, Nav1D)
-            figure(task, {"data": task.reference(), **recommended(ours)}).savefig(
-                arguments.out / f"{name}_trajectories.png"
-            )
+            if not isinstance(task, Nav1D):
+                print(f"left out: {name}, whose designs are no plans of nav1d")
+                continue
+            path = arguments.out / f"{name}_trajectories.png"
+            figure(task, {"data": task.reference(), **recommended(ours)}).savefig(path)
+            print(f"written: {path}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import gymnasium
@@ -17,7 +18,7 @@ Array = npt.NDArray[np.float32]
 class Nav1DEnv(gymnasium.Env[Array, Array]):
     """Moves along a line for 32 steps; step t is rewarded for the position before its action, as `returns` counts.
 
-    Observations are the position and the time, which goes from 0 to 1; actions lie in [-1, 1].
+    Observations are the position and the time, which goes from 0 to 1; actions lie in [-1, 1], and others are clipped.
 
     Args:
         starts: Episodes start uniformly in [-starts, starts], or at `options={"start": s}`.
@@ -36,22 +37,29 @@ class Nav1DEnv(gymnasium.Env[Array, Array]):
         """Start anew.
 
         Raises:
-            ValueError: If a start is asked for outside of the walls.
+            ValueError: If a start is asked for that is no number within the walls, or there is another option.
         """
         super().reset(seed=seed)
-        start = (options or {}).get("start")
-        start = self.np_random.uniform(-self.starts, self.starts) if start is None else start
-        if not abs(start) <= SIZE:
-            raise ValueError(f"expected a start from {-SIZE} to {SIZE}, got {start}")
+        if unknown := set(options or {}) - {"start"}:
+            raise ValueError(f"the one option is start, got {', '.join(sorted(unknown))}")
+        start = (options or {}).get("start", self.np_random.uniform(-self.starts, self.starts))
+        if not (isinstance(start, Real) and abs(float(start)) <= SIZE):
+            raise ValueError(f"expected a start from {-SIZE} to {SIZE}, got {start!r}")
         self._position, self._time = torch.tensor(start, dtype=torch.double), 0
         return self._observation(), {}
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
-        """Move; an episode ends after the last step, by itself."""
+        """Move; an episode ends after the last step, by itself.
+
+        Raises:
+            ValueError: If the action is not one finite number.
+        """
         if self._time == HORIZON:
             raise RuntimeError("the episode is over: call reset")
+        if np.size(action) != 1 or not np.isfinite(action).all():
+            raise ValueError(f"expected one finite number as the action, got {action}")
         gained = float(reward(torch.tensor(self._time), self._position))
-        move = torch.as_tensor(np.clip(action, -1, 1), dtype=torch.double).squeeze()
+        move = torch.tensor(np.clip(action, -1, 1).item(), dtype=torch.double)
         self._position, self._time = advance(self._position, move), self._time + 1
         return self._observation(), gained, self._time == HORIZON, False, {}
 

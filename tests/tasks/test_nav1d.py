@@ -213,3 +213,13 @@ def test_the_environment_of_gymnasium() -> None:
         env.unwrapped.step(np.zeros(1, np.float32))
     with pytest.raises(ValueError, match=r"a start from -5.0 to 5.0, got 7"):
         env.reset(options={"start": 7})
+    for start in ("1", [1.0, 2.0], float("nan")):
+        with pytest.raises(ValueError, match="expected a start from"):
+            env.reset(options={"start": start})
+    with pytest.raises(ValueError, match="the one option is start, got begin"):
+        env.reset(options={"begin": 2})
+    before, _ = env.reset()
+    for wrong in (np.array([np.nan]), np.zeros(2)):
+        with pytest.raises(ValueError, match="expected one finite number"):
+            env.unwrapped.step(wrong)
+    assert env.unwrapped.step(np.zeros(1, np.float32))[0][0] == before[0]

@@ -15,7 +15,9 @@ def load_task(name: str, **settings: Any) -> Task:
 
     Raises:
         PluginError: If there is no such task, what it needs is not installed, or it has no such setting.
+        ValueError: If a setting's value is none that the task takes.
     """
+    from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
     from bbo_bench.plan import check
@@ -23,5 +25,8 @@ def load_task(name: str, **settings: Any) -> Task:
 
     choice = find("task", name)
     check(choice, choice.settings | settings)
-    task: Task = instantiate(choice.settings | settings, _convert_="all")
+    try:
+        task: Task = instantiate(choice.settings | settings, _convert_="all")
+    except InstantiationException as error:
+        raise (error.__cause__ or error) from None
     return task

@@ -50,6 +50,8 @@ def test_a_task_is_loaded_by_name_with_settings_of_ones_own():
         load_task("ackly_20")
     with pytest.raises(PluginError, match=r"has no setting noise; did you mean noise_std"):
         load_task("ackley_20", noise=0.5)
+    with pytest.raises(ValueError, match=r"^sampler must be one of ddpm, .*got 'dpm'"):
+        load_task("nav1d", sampler="dpm")
 
 
 def test_designs_of_another_domain_are_not_scored():

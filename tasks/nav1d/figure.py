@@ -24,12 +24,14 @@ from bbo_bench.tasks.nav1d.environment import HORIZON, SIZE, executed
 LINES = 40
 """Trajectories of a panel."""
 COLUMNS = 4
+NEAR = 128
+"""Training plans whose starts count as the same, of 8192."""
 
 
 def figure(task: Nav1D, plans: Mapping[str, Tensor]) -> Figure:
     """A panel of executed trajectories for each of these sets of `n x 32 x 2` plans, by name, with their returns."""
     rows = -(-len(plans) // COLUMNS)
-    page = Figure(figsize=(3 * COLUMNS, 2.2 * rows + 0.6), layout="constrained")
+    page = Figure(figsize=(3 * COLUMNS, 2.4 * rows + 0.6), layout="constrained")
     page.supxlabel("time, in steps", fontsize=9)
     page.supylabel("position", fontsize=9)
     page.suptitle(
@@ -43,10 +45,21 @@ def figure(task: Nav1D, plans: Mapping[str, Tensor]) -> Figure:
         panel.grid(visible=False)
         paths = executed(x[:LINES, 0, 0], x[:LINES, :, 1])
         panel.plot(paths.T.numpy(), color="tab:red", linewidth=0.5, alpha=0.6)
-        returns, coherency = task.evaluate(x), float(task.coherency(x).mean())
+        y, typical = task.evaluate(x), float(typical_return(task, x[:, 0, 0]).mean())
         panel.set(xticks=[0, HORIZON // 2, HORIZON - 1], yticks=[-SIZE, 0, SIZE])
-        panel.set_title(f"{name}: {returns.mean():.1f} ± {returns.std():.1f}, coherency {coherency:.2f}", fontsize=8)
+        panel.set_title(
+            f"{name}, coherency {task.coherency(x).mean():.2f}\n"
+            f"{y.mean():.1f} ± {y.std():.1f}; data from these starts {typical:.1f}",
+            fontsize=8,
+        )
     return page
+
+
+def typical_return(task: Nav1D, start: Tensor) -> Tensor:
+    """Mean returns of the data from the `NEAR` starts that are nearest to each of `n`, an `n`-dim tensor."""
+    data = task.training_data()
+    near = (data[:, 0, 0] - start[:, None]).abs().topk(NEAR, largest=False).indices
+    return task.evaluate(data)[near].mean(1)
 
 
 def recommended(runs: Sequence[Run]) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ def test_every_set_of_plans_has_a_panel_with_its_returns():
     page = figure(task, {"data": task.reference(), "best": best})
     first, second, *rest = page.axes
     assert [len(first.lines), len(second.lines)] == [LINES, LINES] and len(rest) == 2
-    assert second.get_title() == "best: 15.6 ± 0.0, coherency 1.00"
+    assert second.get_title().startswith("best, coherency 1.00\n15.6 ± 0.0; data from these starts ")
     assert torch.as_tensor(second.lines[0].get_ydata()).sub(best[0, :, 0]).abs().max() < 1e-4
 
 

@@ -96,13 +96,13 @@ class Offline:
         Raises:
             ValueError: If a shape or type is not as declared, a number is not finite, or nothing is given.
         """
-        names = ("observation", "action", "reward", "following", "done")
-        shapes = {name: tuple(getattr(self, name).shape) for name in names}
+        numbers = ("observation", "action", "reward", "following")
+        shapes = {name: tuple(getattr(self, name).shape) for name in (*numbers, "done")}
         n, o, a = len(self.reward), self.observation.shape[-1], self.action.shape[-1]
         if shapes != {"observation": (n, o), "action": (n, a), "reward": (n,), "following": (n, o), "done": (n,)}:
             raise ValueError(f"expected observation and following n x o, action n x a, reward and done n, got {shapes}")
-        for name in names:
-            if not getattr(self, name).isfinite().all():
+        for name in numbers:
+            if not torch.stack(getattr(self, name).aminmax()).isfinite().all():  # NaN is an extreme of any numbers
                 raise ValueError(f"expected finite numbers, got {name} with NaN or infinite ones")
         if self.done.dtype != torch.bool or self.given.dtype != torch.bool:
             raise ValueError(f"expected bools, got done of {self.done.dtype} and given of {self.given.dtype}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -72,7 +71,37 @@ class Rollout(NamedTuple):
     """`n` rewards of x_0."""
 
 
-class FineTuner(Generative):
+class Tuned(Generative):
+    """Has a policy, whose weights are what it has learnt, and numbers that tell of the last fine-tuning.
+
+    Args:
+        problem: With a `DiffusionPrior`.
+        rng: Generator on the prior's device.
+        **shared: See `Generative`.
+    """
+
+    policy: Policy
+
+    def __init__(self, problem: Problem, rng: Generator, **shared: Any) -> None:
+        super().__init__(problem, rng, **shared)
+        self._numbers: dict[str, float] = {}
+
+    def state_dict(self) -> State:
+        """See `Optimizer.state_dict`."""
+        return super().state_dict() | {"policy": self.policy.weights(), "diagnostics": self._numbers}
+
+    def load_state_dict(self, state: State) -> None:
+        """See `Optimizer.load_state_dict`."""
+        super().load_state_dict(state)
+        self.policy.load_weights(state["policy"])
+        self._numbers = state["diagnostics"]
+
+    def diagnostics(self) -> dict[str, float]:
+        """Numbers of the last fine-tuning, held-out proxy error."""
+        return self._numbers | super().diagnostics()
+
+
+class FineTuner(Tuned):
     """Fine-tunes the denoiser of a diffusion prior. Every round goes on from the policy of the round before.
 
     Args:
@@ -108,7 +137,6 @@ class FineTuner(Generative):
         self.policy = self.untrained()
         self.kl_weight = kl_weight
         self._asked: Trajectories | None = None
-        self._numbers: dict[str, float] = {}
 
     @abstractmethod
     def losses(self) -> Iterator[Tensor]:
@@ -119,7 +147,7 @@ class FineTuner(Generative):
         return Policy(self.reference, self.training.lora_rank, self.rng)
 
     def learn(self) -> None:
-        """Fine-tune the policy."""
+        """Fine-tune the policy; the numbers are the mean loss, and the KL of its trajectories to the prior's."""
         self._numbers = {"loss": self.descend(), "kl": self.path_kl()}
         self._asked = None
 
@@ -231,22 +259,8 @@ class FineTuner(Generative):
         prior = step.mean_by(self.reference, k, x)
         return float(step.kl(k, means.flatten(0, 1), prior).sum()) / DIAGNOSED
 
-    def state_dict(self) -> State:
-        """See `Optimizer.state_dict`."""
-        return super().state_dict() | {"policy": self.policy.weights(), "diagnostics": self._numbers}
-
-    def load_state_dict(self, state: State) -> None:
-        """See `Optimizer.load_state_dict`."""
-        super().load_state_dict(state)
-        self.policy.load_weights(state["policy"])
-        self._numbers = state["diagnostics"]
-
-    def diagnostics(self) -> dict[str, float]:
-        """Mean loss of the last fine-tuning, KL of the policy's trajectories to the prior's, held-out proxy error."""
-        return self._numbers | super().diagnostics()
-
     def _diverged(self, finite: int) -> DivergedError:
-        i = sum(queries < len(self.y) for queries in accumulate(self.problem.budget))
+        i = self.round
         kept = f"; its folder keeps the state after round {i - 1}" if i else ""
         remedy = "a lower learning_rate or a higher kl_weight" if self.kl_weight else "a lower learning_rate"
         return DivergedError(

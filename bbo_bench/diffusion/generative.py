@@ -96,10 +96,14 @@ class Generative(Optimizer):
             )
 
     @property
+    def round(self) -> int:
+        """Number of the round whose scores were told last."""
+        return sum(queries < len(self.y) for queries in accumulate(self.problem.budget))
+
+    @property
     def progress(self) -> float:
         """How far the run has come, from 0 in the first round to 1 in the last."""
-        rounds = self.problem.budget
-        return sum(queries < len(self.y) for queries in accumulate(rounds)) / max(len(rounds) - 1, 1)
+        return self.round / max(len(self.problem.budget) - 1, 1)
 
     def standardized(self, y: Tensor) -> Tensor:
         """Scores in standard deviations of the first round above its mean."""

@@ -24,6 +24,9 @@ from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.metrics import naturalness
 from bbo_bench.seeding import generator, seeded
 
+Known = Callable[[Tensor, Generator], Tensor]
+"""Draws which numbers of `n x latent_shape` latents a network is shown without noise, and not asked for."""
+
 
 def fit(
     denoiser: nn.Module,
@@ -37,7 +40,7 @@ def fit(
     weight_decay: float = 1e-4,
     ema_decay: float = 0.999,
     jitter: float = 0.0,
-    known: Callable[[Tensor, Generator], Tensor] | None = None,
+    known: Known | None = None,
 ) -> float:
     """Train `denoiser` in place on `n x latent_shape` latents, and leave its averaged weights in it.
 
@@ -55,7 +58,7 @@ def fit(
         weight_decay: Weight decay of AdamW.
         ema_decay: Decay of the averaged weights.
         jitter: Standard deviation of Gaussian noise added to every drawn latent, which smooths a small data set.
-        known: Draws which numbers of a batch the network is shown without noise, and not asked for (in-painting).
+        known: For in-painting.
 
     Returns:
         The mean loss over the last tenth of the updates.
@@ -68,15 +71,7 @@ def fit(
     denoiser.train()
     for update in trange(steps, desc="training the prior", mininterval=1):
         rows = torch.randint(len(data), (batch_size,), generator=rng, device=data.device)
-        z = data[rows] + jitter * _randn(data[rows], rng)
-        i = torch.randint(scheduler.config.num_train_timesteps, (batch_size,), generator=rng, device=data.device)
-        x, t, target = example(scheduler, z, _randn(z, rng), i)
-        if known is None:
-            loss = nn.functional.mse_loss(denoiser(x, t), target)
-        else:
-            shown = known(z, rng)
-            error = (denoiser(torch.where(shown, z, x), t) - target).square()
-            loss = error.masked_fill(shown, 0).sum() / (~shown).sum()
+        loss = denoising_loss(denoiser, scheduler, data[rows] + jitter * _randn(data[rows], rng), rng, known)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
@@ -87,6 +82,17 @@ def fit(
     average.copy_to(denoiser.parameters())
     denoiser.eval()
     return float(tail) / (steps - start_of_tail)
+
+
+def denoising_loss(denoiser: nn.Module, scheduler: Scheduler, z: Tensor, rng: Generator, known: Known | None) -> Tensor:
+    """Mean squared error of the outputs for `n x latent_shape` latents at uniform timesteps, where nothing is known."""
+    i = torch.randint(scheduler.config.num_train_timesteps, (len(z),), generator=rng, device=z.device)
+    x, t, target = example(scheduler, z, _randn(z, rng), i)
+    if known is None:
+        return nn.functional.mse_loss(denoiser(x, t), target)
+    shown = known(z, rng)
+    error: Tensor = (denoiser(torch.where(shown, z, x), t) - target).square()
+    return error.masked_fill(shown, 0).sum() / (~shown).sum()
 
 
 def train_prior(task: DiffusionTask, name: str, folder: Path | None = None, device: str = "cpu") -> dict[str, Any]:

@@ -23,22 +23,19 @@ Lines = Mapping[str, Mapping[str, float]]
 """By the optimizer's name: its labels in the report, with their values of the setting, ascending."""
 
 
-def sweeps(runs: Iterable[Run]) -> dict[str, Lines]:
+def sweeps(runs: Iterable[Run]) -> dict[str, dict[str, dict[str, float]]]:
     """Lines by setting, for every optimizer whose runs differ in one number alone, other than the KL weight."""
     variants: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)
     for run in runs:
         variants[run.config["optimizer"]["name"]][run.optimizer] = flat(run.settings)
-    found: dict[str, Lines] = defaultdict(dict)
+    found: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
     for name, labels in variants.items():
         table = pd.DataFrame.from_dict(labels, orient="index")
         differing = table.columns[table.nunique(dropna=False) > 1]
         if len(differing) == 1 and differing[0] != KL_WEIGHT:
             values = pd.to_numeric(table[differing[0]], errors="coerce").sort_values()
             if values.notna().all():
-                found[differing[0]] = {
-                    **found[differing[0]],
-                    name: dict(zip(map(str, values.index), values, strict=True)),
-                }
+                found[differing[0]][name] = {str(label): float(value) for label, value in values.items()}
     return found
 
 

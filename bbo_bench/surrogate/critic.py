@@ -153,5 +153,6 @@ class IQL:
             torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
-            torch._foreach_lerp_(self._target, copied(self._q), self.target_rate)
+            for target, weight in zip(self._target, self._q, strict=True):
+                target.lerp_(weight.detach(), self.target_rate)
         self._q, self._v = copied(self._q), copied(self._v)

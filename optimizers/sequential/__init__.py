@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from bbo_bench.core import Problem, State
-from bbo_bench.diffusion.finetune import FineTuner, check_counts
-from bbo_bench.diffusion.generative import Generative
+from bbo_bench.core import Problem
+from bbo_bench.diffusion.finetune import FineTuner, Tuned, check_counts
 from bbo_bench.metrics.diversity import pairwise
 
 JUDGED = 256
@@ -21,7 +20,7 @@ Phase = Callable[..., FineTuner]
 """Makes a fine-tuner from a problem and a generator."""
 
 
-class Sequential(Generative):
+class Sequential(Tuned):
     """Cycles through phases, each to convergence, all on the LoRA weights of one policy (Huh and Mohapatra 2025).
 
     A phase is another method. It descends its losses in blocks, one round's worth of them each, and has converged when
@@ -76,14 +75,13 @@ class Sequential(Generative):
             phase.policy = self.policy
         self.passes, self.blocks, self.tolerance = passes, blocks, tolerance
         self.narrowest, self.cuts = narrowest, cuts
-        self._numbers: dict[str, float] = {}
 
     def sample(self, n: int) -> Tensor:
         """Fresh samples of the policy."""
         return self.phases[0].sample(n)
 
     def learn(self) -> None:
-        """Go through the phases."""
+        """Go through the phases; the numbers are blocks, how many were taken back, and the KL to the prior."""
         least = self.narrowest * spread(self.prior.sample(JUDGED, self.rng))
         done, undone = 0, 0
         for phase in self.phases * self.passes:
@@ -122,20 +120,6 @@ class Sequential(Generative):
         """Mean reward of fresh samples, and their mean distance."""
         z = self.sample(JUDGED)
         return float(self.reward(z).mean()), spread(z)
-
-    def state_dict(self) -> State:
-        """See `Optimizer.state_dict`."""
-        return super().state_dict() | {"policy": self.policy.weights(), "diagnostics": self._numbers}
-
-    def load_state_dict(self, state: State) -> None:
-        """See `Optimizer.load_state_dict`."""
-        super().load_state_dict(state)
-        self.policy.load_weights(state["policy"])
-        self._numbers = state["diagnostics"]
-
-    def diagnostics(self) -> dict[str, float]:
-        """Blocks of the last round and how many were taken back, KL to the prior, held-out proxy error."""
-        return self._numbers | super().diagnostics()
 
 
 def spread(z: Tensor) -> float:

@@ -17,7 +17,7 @@ from bbo_bench.domains import Box
 from bbo_bench.seeding import generator
 from bbo_bench.tasks.nav1d.data import BEHAVIOURS, trajectories, transitions
 from bbo_bench.tasks.nav1d.drawing import draw
-from bbo_bench.tasks.nav1d.environment import HORIZON, SIZE, advance, returns
+from bbo_bench.tasks.nav1d.environment import HORIZON, SIZE, advance, executed, returns
 from bbo_bench.tasks.nav1d.planning import best_plan
 
 if TYPE_CHECKING:
@@ -129,16 +129,13 @@ class Nav1D(DiffusionTask):
         return {
             "coherency": float(self.coherency(x).mean()),
             "of_optimum": float(y.mean()) / self.best_known,
-            "return_std": float(y.std(correction=min(1, len(y) - 1))),
+            "return_std": float(y.std()),
         }
 
     def best_design(self) -> Tensor:
         """See `Task.best_design`: by dynamic programming."""
         start, actions = best_plan()
-        positions = [start]
-        for action in actions[:-1]:
-            positions.append(advance(positions[-1], action))
-        return torch.stack([torch.stack(positions), actions], -1).float()
+        return torch.stack([executed(start[None], actions[None])[0], actions], -1).float()
 
     def render(self, x: Tensor, axes: Axes) -> None:
         """See `Task.render`: positions over the rewards, as planned and, dashed, as executed."""

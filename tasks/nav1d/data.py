@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from torch.special import ndtr, ndtri
 
 from bbo_bench.core import Offline
-from bbo_bench.tasks.nav1d.environment import HORIZON, SIZE, advance, rewards
+from bbo_bench.tasks.nav1d.environment import HORIZON, SIZE, advance, followed, rewards
 from bbo_bench.tasks.nav1d.planning import act
 
 NARROW = 1.0
@@ -100,10 +100,5 @@ def transitions(x: Tensor) -> Offline:
 
 def trajectories(behaviour: Behaviour, n: int, rng: Generator) -> Tensor:
     """`n x H x 2` positions and actions of a behaviour policy."""
-    position = behaviour.starts * (2 * torch.rand(n, generator=rng) - 1)
-    steps = []
-    for t in range(HORIZON):
-        action = behaviour.draw(torch.full((n,), t), position, rng)
-        steps.append(torch.stack([position, action], -1))
-        position = advance(position, action)
-    return torch.stack(steps, 1)
+    start = behaviour.starts * (2 * torch.rand(n, generator=rng) - 1)
+    return torch.stack(followed(lambda time, position: behaviour.draw(time, position, rng), start), -1)

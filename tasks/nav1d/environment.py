@@ -6,11 +6,15 @@ the paper does not give, are ours.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from bbo_bench.seeding import generator
 
+Policy = Callable[[Tensor, Tensor], Tensor]
+"""Actions at `n` times and positions."""
 HORIZON = 32
 """H: positions, and actions, of a plan."""
 SIZE = 5.0
@@ -44,6 +48,16 @@ def executed(start: Tensor, actions: Tensor) -> Tensor:
     for action in actions[:, :-1].unbind(1):
         positions.append(advance(positions[-1], action))
     return torch.stack(positions, 1)
+
+
+def followed(policy: Policy, start: Tensor, steps: int = HORIZON) -> tuple[Tensor, Tensor]:
+    """`n x steps` positions that a policy leads through from `n` starts at time 0, and its actions there."""
+    position, positions, actions = start, [], []
+    for t in range(steps):
+        positions.append(position)
+        actions.append(policy(torch.full(start.shape, t, device=start.device), position))
+        position = advance(position, actions[-1])
+    return torch.stack(positions, 1), torch.stack(actions, 1)
 
 
 def reward(time: Tensor, position: Tensor) -> Tensor:

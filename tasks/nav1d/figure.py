@@ -63,7 +63,7 @@ def typical_return(task: Nav1D, start: Tensor) -> Tensor:
 
 
 def recommended(runs: Sequence[Run]) -> dict[str, Tensor]:
-    """Of the first kept run of each optimizer, what it recommends at the end; the prior's, what it was asked first."""
+    """Of the first kept run of each optimizer, what it recommends at the end; the prior's are fresh samples."""
     plans: dict[str, Tensor] = {}
     for run in runs:
         arrays = designs(run)

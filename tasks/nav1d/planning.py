@@ -7,7 +7,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from bbo_bench.tasks.nav1d.environment import ETA, HORIZON, SIZE, returns, rewards
+from bbo_bench.tasks.nav1d.environment import ETA, HORIZON, SIZE, followed, returns, rewards
 
 CELLS = 2000
 """Intervals of the grid of positions; its step divides ETA, so that actions lead from point to point."""
@@ -76,11 +76,8 @@ def best_plan() -> tuple[Tensor, Tensor]:
     """
     value, _ = optimal()
     start = grid()[value[0].argmax()]
-    actions, position = [], start
-    for t in range(HORIZON):
-        actions.append(act(torch.tensor(t), position[None])[0])
-        position = (position + ETA * actions[-1]).clamp(-SIZE, SIZE)
-    u = torch.cat([start[None] / SIZE, torch.stack(actions)]).clamp(-0.999, 0.999).asin().requires_grad_()
+    _, actions = followed(act, start[None])
+    u = torch.cat([start[None] / SIZE, actions[0]]).clamp(-0.999, 0.999).asin().requires_grad_()
     climb = torch.optim.LBFGS(
         [u], max_iter=1000, tolerance_grad=1e-10, tolerance_change=1e-14, line_search_fn="strong_wolfe"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import one_hot
+from torch.nn.functional import one_hot, pad
 
 from bbo_bench.core import Offline
 from bbo_bench.diffusion.codecs import Standardize
@@ -21,7 +21,7 @@ from bbo_bench.domains import Box
 from bbo_bench.seeding import generator
 from bbo_bench.tasks.nav1d.data import BEHAVIOURS, trajectories, transitions
 from bbo_bench.tasks.nav1d.drawing import draw_landscape
-from bbo_bench.tasks.nav1d.environment import HORIZON, SIZE, advance, returns, reward
+from bbo_bench.tasks.nav1d.environment import HORIZON, SIZE, executed, followed, returns, reward
 from bbo_bench.tasks.nav1d.planning import act, value
 
 if TYPE_CHECKING:
@@ -132,11 +132,8 @@ class Nav1DPolicy(DiffusionTask):
 
     def best_design(self) -> Tensor:
         """See `Task.best_design`: what dynamic programming does in the middle, at the start."""
-        position, chunk = torch.zeros(1, dtype=torch.double), []
-        for t in range(CHUNK):
-            chunk.append(act(torch.tensor([t]), position))
-            position = advance(position, chunk[-1])
-        return torch.cat([torch.zeros(OBSERVATION), torch.cat(chunk).float()])
+        _, chunk = followed(act, torch.zeros(1, dtype=torch.double), CHUNK)
+        return torch.cat([torch.zeros(OBSERVATION), chunk[0].float()])
 
     def render(self, x: Tensor, axes: Axes) -> None:
         """See `Task.render`: where a chunk leads, over the rewards."""
@@ -156,10 +153,8 @@ def chunks(x: Tensor, each: int, rng: Generator) -> Tensor:
 def unrolled(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Times and positions of `n x 10` designs before and after each action, `n x 9` each, and the `n x 8` actions."""
     times = x[:, 1:2].round().long() + torch.arange(CHUNK + 1, device=x.device)
-    actions, positions = x[:, OBSERVATION:], [x[:, 0]]
-    for action in actions.unbind(1):
-        positions.append(advance(positions[-1], action))
-    return times, torch.stack(positions, 1), actions
+    actions = x[:, OBSERVATION:]
+    return times, executed(x[:, 0], pad(actions, (0, 1))), actions
 
 
 def first(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -10,15 +11,15 @@ import torch
 from torch import Tensor
 
 from bbo_bench.core import Prior, Task
-from bbo_bench.metrics import diversity, naturalness, reward
-from bbo_bench.oracle import TaskError, finite, true_scores
+from bbo_bench.metrics import distinct, diversity, naturalness, reward
+from bbo_bench.oracle import TaskError, finite, true_scores, validity
 from bbo_bench.seeding import generator
 
 NAN = float("nan")
 """Not available: the optimizer, prior or task has no such thing, or it is not measured in this round."""
 
-MINIMUM = 4
-"""A set must have a third neighbour for every design, as precision and recall ask for."""
+MINIMUM = distinct.SHARE
+"""A set must have one design to ship, and a fifth neighbour for every one, as density and coverage ask for."""
 
 
 @runtime_checkable
@@ -35,7 +36,8 @@ class _Reference:
 
     Attributes:
         features: Of all of them.
-        subset: Features of no more than m of them: precision, recall and diversity depend on the size of a set.
+        subset: Features of no more than m of them: sets compare only where they have one size.
+        spacing: Distance from which on two designs are distinct.
         bandwidth: Of the Vendi score's kernel.
         frechet: Distance to them of m samples of the prior.
         elbo: Of all of them; None where the prior has none.
@@ -44,6 +46,7 @@ class _Reference:
 
     features: Tensor
     subset: Tensor
+    spacing: float
     bandwidth: float
     frechet: float
     elbo: Tensor | None
@@ -91,6 +94,7 @@ class Evaluator:
         recommended_x: Tensor,
         predicted: Tensor | None,
         last: bool,
+        earlier: Sequence[float] = (),
     ) -> dict[str, float]:
         """A row of metrics, with the same keys in every round; NaN where one is not available.
 
@@ -101,28 +105,37 @@ class Evaluator:
             recommended_x: `m x shape`, what the optimizer would ship now.
             predicted: Its `m` predictions of their scores, where it has a model.
             last: Whether the run has ended.
+            earlier: `distinct_top` of the rounds before.
 
         Raises:
             ValueError: If the recommended designs or the predictions are malformed, or queries are missing.
             TaskError: If the task's scores or features are malformed.
         """
-        self._check(round, queried_x, recommended_x, predicted)
+        self._check(round, queried_x, recommended_x, predicted, earlier)
         y = finite(self.task, true_scores(self.task, recommended_x))
-        features = self._features(recommended_x)
+        features, valid = self._features(recommended_x), validity(self.task, recommended_x)
+        drawn = torch.randperm(self.size, generator=generator(self.seed, "drawn", round))
+        same = drawn[: len(self._reference.subset)].sort().values  # as many as there are real designs to compare with
         return (
-            self._queried(queried_x, finite(self.task, queried_true))
+            self._distinct(self._qualities(recommended_x, features, y, valid, self._reference.spacing), earlier)
+            | self._queried(queried_x, finite(self.task, queried_true))
             | self._rewards(y)
-            | self._naturalness(recommended_x, features)
-            | self._diversity(recommended_x, features)
+            | {"validity": float(valid.double().mean())}
+            | self._naturalness(recommended_x, features, features[same])
+            | self._diversity(recommended_x[same], features[same])
             | {"proxy_gap": NAN if predicted is None else reward.proxy_gap(predicted, y)}
-            | self._validated(recommended_x[: self.validation if last else 0], y)
+            | self._validated(recommended_x, y, drawn[: self.validation if last else 0])
             | self.task.metrics(recommended_x)
             | self._reference.row
         )
 
-    def _check(self, round: int, queried: Tensor, recommended: Tensor, predicted: Tensor | None) -> None:
+    def _check(
+        self, round: int, queried: Tensor, recommended: Tensor, predicted: Tensor | None, earlier: Sequence[float]
+    ) -> None:
         if len(queried) != (expected := sum(self.budget[: round + 1])):
             raise ValueError(f"all {expected} designs queried up to round {round} are needed, got {len(queried)}")
+        if len(earlier) != round:
+            raise ValueError(f"distinct_top of the {round} rounds before is needed, got {len(earlier)} values")
         if len(self.task.domain.check(recommended)) != self.size:
             raise ValueError(f"{self.size} designs must be recommended, got {len(recommended)}")
         if predicted is None:
@@ -131,6 +144,16 @@ class Evaluator:
             raise ValueError(f"predict must give {self.size} scores, got a tensor of {tuple(predicted.shape)}")
         if not predicted.isfinite().all():
             raise ValueError("predict must give finite scores, got one that is NaN or infinite")
+
+    def _distinct(self, q: Tensor, earlier: Sequence[float]) -> dict[str, float]:
+        value = distinct.distinct_top(q, distinct.slots(self.size))
+        row = {"score": distinct.area(self.budget[: len(earlier) + 1], [*earlier, value]), "distinct_top": value}
+        return row | {f"hits_{level}": float(count) for level, count in distinct.hits(q).items()}
+
+    def _qualities(self, x: Tensor, features: Tensor, y: Tensor, valid: Tensor, spacing: float) -> Tensor:
+        """Of the valid ones of `n x shape` designs that are mutually distinct, the best first."""
+        q = distinct.quality(y[valid], self.task.y_prior, self.task.best_known)
+        return distinct.qualities(self.task.canonical(x)[valid], features[valid], q, spacing)
 
     def _queried(self, x: Tensor, y: Tensor) -> dict[str, float]:
         curve = reward.top(self.task.canonical(x), y)
@@ -145,34 +168,36 @@ class Evaluator:
             "normalized": reward.normalized(mean, self.task.y_prior, self.task.best_known),
         }
 
-    def _naturalness(self, x: Tensor, features: Tensor) -> dict[str, float]:
+    def _naturalness(self, x: Tensor, features: Tensor, same: Tensor) -> dict[str, float]:
         real, elbo = self._reference, self._elbo(x)
         return {
-            "validity": self._validity(x),
             "elbo_z": NAN if elbo is None or real.elbo is None else naturalness.elbo_z(elbo, real.elbo),
             "frechet": naturalness.frechet(features, real.features) / real.frechet,
-            "precision": naturalness.precision(features, real.subset),
+            "precision": naturalness.precision(same, real.subset),
+            "density": naturalness.density(same, real.subset),
         }
 
     def _diversity(self, x: Tensor, features: Tensor) -> dict[str, float]:
         real = self._reference
         return {
             "pairwise": diversity.pairwise(features),
-            "vendi": diversity.vendi(features, real.bandwidth) / len(x),
+            "vendi": diversity.vendi(features, real.bandwidth),
             "recall": naturalness.recall(features, real.subset),
+            "coverage": naturalness.coverage(features, real.subset),
             "unique": diversity.unique(self.task.canonical(x)),
         }
 
-    def _validated(self, x: Tensor, y: Tensor) -> dict[str, float]:
+    def _validated(self, x: Tensor, y: Tensor, drawn: Tensor) -> dict[str, float]:
+        """Of the `drawn` ones of `m x shape` designs, which an archive gives best first."""
         row = dict.fromkeys(("validated_mean", "validated_reward", "validated_share"), NAN)
-        scores = self.task.validate(x) if len(x) else None
+        scores = self.task.validate(x[drawn]) if len(drawn) else None
         if scores is None:
             return row
         known = scores.isfinite()
         row["validated_share"] = float(known.double().mean())
         if known.any():
             row["validated_mean"] = float(scores[known].double().mean())
-            row["validated_reward"] = float(y[: len(x)][known].mean())
+            row["validated_reward"] = float(y[drawn][known].mean())
         return row
 
     @cached_property
@@ -184,17 +209,21 @@ class Evaluator:
         features, subset = self._features(x), self._features(few)
         latents = self.prior.sample(self.size, generator(self.seed, "evaluation", device=self.device))
         natural = self._features(self.prior.decode(latents).cpu())
-        bandwidth = diversity.bandwidth(subset)
+        bandwidth, spacing = diversity.bandwidth(subset), distinct.spacing(features, distinct.slots(self.size))
+        y = finite(self.task, true_scores(self.task, few))
+        q = self._qualities(few, subset, y, validity(self.task, few), spacing)
         row = {
-            "reward_mean": float(finite(self.task, true_scores(self.task, few)).mean()),
-            "validity": self._validity(x),
+            "distinct_top": distinct.distinct_top(q, distinct.slots(self.size)),
+            "reward_mean": float(y.mean()),
+            "validity": float(validity(self.task, x).double().mean()),
             "pairwise": diversity.pairwise(subset),
-            "vendi": diversity.vendi(subset, bandwidth) / len(few),
+            "vendi": diversity.vendi(subset, bandwidth),
             "unique": diversity.unique(self.task.canonical(few)),
         } | self.task.metrics(few)
         return _Reference(
             features,
             subset,
+            spacing,
             bandwidth,
             naturalness.frechet(natural, features),
             self._elbo(x),
@@ -207,9 +236,6 @@ class Evaluator:
             name = type(self.task).__name__
             raise TaskError(f"{name}.features must be finite and {len(x)} x f, got a tensor of {tuple(features.shape)}")
         return features
-
-    def _validity(self, x: Tensor) -> float:
-        return float(self.task.valid(x).double().mean())
 
     def _elbo(self, x: Tensor) -> Tensor | None:
         if not isinstance(self.prior, Likelihood):

@@ -80,6 +80,7 @@ def run(
     loop = _Loop(optimizer, oracle, evaluator, seed, device, clock)
     if record.rounds:
         loop.queried, loop.true = map(torch.as_tensor, record.history())
+        loop.tops = record.column("metrics.csv", "distinct_top")
     title = " ".join(record.folder.parts[-3:])
     with tqdm(total=sum(budget.rounds), initial=oracle.spent, desc=title, unit="query", position=position) as bar:
         for i in range(record.rounds, len(budget.rounds)):
@@ -105,6 +106,7 @@ class _Loop:
         self.seed, self.device = seed, device
         self.clock = clock  # since when a round's total counts: the start, or the end of the round before
         self.queried, self.true = torch.empty(0), torch.empty(0)
+        self.tops: list[float] = []  # distinct_top of the rounds so far
 
     def round(self, i: int, n: int, last: bool, bar: tqdm[Never]) -> Round:
         seconds: dict[str, float] = {}
@@ -121,12 +123,13 @@ class _Loop:
         self.queried = torch.cat([self.queried, x]) if i else x
         self.true = torch.cat([self.true, scores.true]) if i else scores.true
         metrics: dict[str, float] = {}
-        designs = {f"queried_{i}": x.numpy()}
+        designs = {"queried": x.numpy()}
         with _phase("evaluation", seconds, bar):
             if self.evaluator.size:
                 recommended, predicted = self._recommend(i)
-                metrics = self.evaluator(i, self.queried, self.true, recommended, predicted, last)
-                designs[f"recommended_{i}"] = recommended.numpy()
+                metrics = self.evaluator(i, self.queried, self.true, recommended, predicted, last, self.tops)
+                designs["recommended"] = recommended.numpy()
+                self.tops.append(metrics["distinct_top"])
         row = {"round": i, "queries": self.oracle.spent, **metrics, **self._diagnostics()}
         now = time.perf_counter()
         seconds["total"], self.clock = now - self.clock, now

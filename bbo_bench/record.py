@@ -7,6 +7,7 @@ the first line of its file, as torch does not notice a flipped bit.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import json
@@ -28,6 +29,8 @@ from bbo_bench.core import State
 
 Rows = Sequence[Mapping[str, Any]]
 LOGS = ("ledger.csv", "metrics.csv")
+DESIGNS = {"designs.npz": "queried", "recommended.npz": "recommended"}
+"""Files of designs, and which: those recommended are few, and are what a run is judged by."""
 DAMAGED = "move the folder away to start the run anew"
 
 
@@ -43,7 +46,7 @@ class Round(NamedTuple):
     metrics: Mapping[str, Any]
     """The round's row of metrics; NaN is written as an empty cell."""
     designs: Mapping[str, NDArray[Any]]
-    """Queried and recommended designs."""
+    """Those `queried` and, if it is evaluated, those `recommended`."""
     seconds: Mapping[str, float]
     """Seconds spent in each phase."""
 
@@ -66,7 +69,7 @@ class Record:
         self.rounds = 0
         self.complete = False
         self._logs = dict.fromkeys(LOGS, "")
-        self._designs: dict[str, NDArray[Any]] = {}
+        self._designs: dict[str, dict[str, NDArray[Any]]] = {file: {} for file in DESIGNS}
         self.provenance: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
@@ -101,18 +104,28 @@ class Record:
         """
         for name, rows in zip(LOGS, (entry.ledger, [entry.metrics]), strict=True):
             self._logs[name] += _csv(rows, self._logs[name], self.folder / name)
+        for file, which in DESIGNS.items():
+            if which in entry.designs:
+                self._designs[file][f"{which}_{self.rounds}"] = entry.designs[which]
         self.rounds += 1
         seconds = [*self.provenance.get("seconds", []), dict(entry.seconds)]
         self.provenance = {**provenance, "seconds": seconds, "complete": last}
-        self._designs |= entry.designs
         for name, text in self._logs.items():
             _write(self.folder / name, text.encode())
-        _write(self.folder / "designs.npz", _npz(self._designs))
+        designs = {name: arrays for name, arrays in self._designs.items() if arrays}
+        for name, arrays in designs.items():
+            _write(self.folder / name, _npz(arrays))
         if last:
-            self.provenance["files"] = {name: _digest(self.folder / name) for name in (*LOGS, "designs.npz")}
+            self.provenance["files"] = {name: _digest(self.folder / name) for name in (*LOGS, *designs)}
         else:
             marks = {name: [len(text), _sha256(text.encode())] for name, text in self._logs.items()}
-            whole = {"round": self.rounds, "logs": marks, "provenance": self.provenance, "optimizer": state}
+            whole = {
+                "round": self.rounds,
+                "logs": marks,
+                "designs": list(designs),
+                "provenance": self.provenance,
+                "optimizer": state,
+            }
             buffer = io.BytesIO()
             torch.save(whole, buffer)
             content = buffer.getvalue()
@@ -124,9 +137,13 @@ class Record:
 
     def history(self) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """All queried designs so far, and their true scores."""
-        x = np.concatenate([self._designs[f"queried_{i}"] for i in range(self.rounds)])
-        rows = [line.split(",") for line in self._logs["ledger.csv"].splitlines()]
-        return x, np.array([float(row[rows[0].index("true")]) for row in rows[1:]])
+        x = np.concatenate([self._designs["designs.npz"][f"queried_{i}"] for i in range(self.rounds)])
+        return x, np.array(self.column("ledger.csv", "true"))
+
+    def column(self, log: str, name: str) -> list[float]:
+        """A column of one of the `LOGS`; empty where it has no such column."""
+        rows = csv.DictReader(io.StringIO(self._logs[log]))
+        return [float(row[name]) for row in rows if name in row]
 
     def fail(self, error: BaseException) -> None:
         """Mark the run as failed, with its reason; the committed rounds stay, and the run can be resumed."""
@@ -170,8 +187,9 @@ class Record:
             if _sha256(text.encode()) != digest:
                 raise RecordError(f"{self.folder / name} is damaged; {DAMAGED}")
             self._logs[name] = text
-        self._designs = _load(self.folder / "designs.npz", lambda path: dict(np.load(path)))
-        self._designs = {key: x for key, x in self._designs.items() if int(key.rsplit("_", 1)[1]) < whole["round"]}
+        for name in whole["designs"]:
+            arrays = _load(self.folder / name, lambda path: dict(np.load(path)))
+            self._designs[name] = {key: x for key, x in arrays.items() if int(key.rsplit("_", 1)[1]) < whole["round"]}
         self.rounds, self.state, self.provenance = whole["round"], whole["optimizer"], whole["provenance"]
 
 

@@ -50,7 +50,7 @@ def test_another_configuration_is_refused_not_mixed(begun, whole):
     assert resumed(begun) == whole
 
 
-FILES = ("config.yaml", "ledger.csv", "metrics.csv", "designs.npz", "state.pt")
+FILES = ("config.yaml", "ledger.csv", "metrics.csv", "designs.npz", "recommended.npz", "state.pt")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -77,7 +77,7 @@ def test_a_flipped_bit_is_noticed(begun, name):
         resumed(begun)
 
 
-@pytest.mark.parametrize("name", FILES[1:4])
+@pytest.mark.parametrize("name", FILES[1:5])
 def test_a_missing_file_is_named(begun, name):
     (begun / name).unlink()
     with pytest.raises(RecordError, match=rf"{re.escape(name)}.*move the folder away"):
@@ -91,7 +91,7 @@ def test_provenance_that_is_not_ours_is_named(begun, text):
         resumed(begun)
 
 
-@pytest.mark.parametrize("name", FILES[1:4])
+@pytest.mark.parametrize("name", FILES[1:5])
 @pytest.mark.parametrize("damage", ["changed", "missing"])
 def test_a_complete_run_that_was_damaged_is_not_taken_for_sound(tmp_path, whole, name, damage):
     file = tmp_path / "whole" / name
@@ -124,7 +124,7 @@ def test_a_read_only_folder_is_named_before_work_starts(begun, whole, monkeypatc
     assert resumed(begun) == whole
 
 
-@pytest.mark.parametrize("write", range(7, 12))
+@pytest.mark.parametrize("write", range(8, 14))
 def test_a_full_disk_costs_one_round(tmp_path, whole, monkeypatch, write):
     folder, count, fsync = tmp_path / "full", 0, os.fsync
 
@@ -142,7 +142,7 @@ def test_a_full_disk_costs_one_round(tmp_path, whole, monkeypatch, write):
         assert Path(caught.value.filename).parent == folder
     assert not list(folder.glob(".*.part"))
     with Record(folder, {"rounds": list(ROUNDS), "seed": 0}) as record:
-        assert record.rounds == 1 + (write == 11)
+        assert record.rounds == 1 + (write == 13)
     assert resumed(folder) == whole
 
 

@@ -39,5 +39,5 @@ def test_optimizers_run_on_a_gpu(tmp_path, name):
     with Record(tmp_path, {}) as record:
         run(Probe(), made("optimizer", name), budget=budget, seed=0, device=torch.device("cuda"), record=record)
         assert record.complete
-    with np.load(tmp_path / "designs.npz") as designs:
+    with np.load(tmp_path / "recommended.npz") as designs:
         assert np.isfinite(designs["recommended_1"]).all()

@@ -9,7 +9,7 @@ import torch
 
 from bbo_bench.core import Optimizer
 from bbo_bench.loop import Budget, OptimizerError, run
-from bbo_bench.record import Record
+from bbo_bench.record import DESIGNS, Record
 from bbo_bench.testing import Probe
 from bbo_bench.testing.probe import made, play
 
@@ -59,7 +59,7 @@ def rows(files, name):
 
 
 def arrays(files):
-    return dict(np.load(io.BytesIO(files["designs.npz"])))
+    return {key: x for name in DESIGNS if name in files for key, x in np.load(io.BytesIO(files[name])).items()}
 
 
 def test_the_protocol(tmp_path):

@@ -13,7 +13,7 @@ STATE = {"weights": torch.arange(4.0), "step": 3, "name": "x", "nested": [{"a": 
 
 def entry(i, **metrics):
     ledger = [{"round": i, "index": j, "observed": 0.1 * j, "true": 1 / 3, "valid": 1} for j in range(2)]
-    designs = {f"queried_{i}": np.full((2, 3), i, np.float32), f"recommended_{i}": np.zeros((1, 3))}
+    designs = {"queried": np.full((2, 3), i, np.float32), "recommended": np.zeros((1, 3))}
     return Round(ledger, {"round": i, "best": float("nan"), "queries": 2 * i + 2, **metrics}, designs, {"ask": 0.5})
 
 
@@ -29,7 +29,10 @@ def test_files_and_their_content(tmp_path):
         "designs.npz",
         "metrics.csv",
         "provenance.json",
+        "recommended.npz",
     }
+    assert list(np.load(folder / "designs.npz")) == ["queried_0", "queried_1"]
+    assert list(np.load(folder / "recommended.npz")) == ["recommended_0", "recommended_1"]
     assert yaml.safe_load((folder / "config.yaml").read_text()) == CONFIG
     assert (folder / "ledger.csv").read_text() == (
         "round,index,observed,true,valid\n0,0,0.0,0.3333333333333333,1\n0,1,0.1,0.3333333333333333,1\n"

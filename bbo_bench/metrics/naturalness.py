@@ -33,10 +33,7 @@ def precision(x: Tensor, reference: Tensor, k: int = 3) -> float:
     Raises:
         ValueError: If the reference has no more than `k` points.
     """
-    if len(reference) <= k:
-        raise ValueError(f"a {k}-nearest-neighbour manifold needs more than {k} points, got {len(reference)}")
-    radius = distances(reference, reference).kthvalue(k + 1, dim=1).values  # the nearest is the point itself
-    return float((distances(x, reference) <= radius).any(1).double().mean())
+    return float((distances(x, reference) <= _radii(reference, k)).any(1).double().mean())
 
 
 def recall(x: Tensor, reference: Tensor, k: int = 3) -> float:
@@ -44,9 +41,39 @@ def recall(x: Tensor, reference: Tensor, k: int = 3) -> float:
     return precision(reference, x, k)
 
 
+def density(x: Tensor, reference: Tensor, k: int = 5) -> float:
+    """How many of the balls around reference points an average one of `n x f` points lies in, over `k`.
+
+    The balls are those of `precision`, without their surface; a sample of the reference's law has about 1, however many
+    of its points lie in one ball (Naeem et al., ICML 2020, eq. 3). More than 1 where real designs are dense.
+
+    Raises:
+        ValueError: If the reference has no more than `k` points.
+    """
+    return float((distances(x, reference) < _radii(reference, k)).double().sum(1).mean()) / k
+
+
+def coverage(x: Tensor, reference: Tensor, k: int = 5) -> float:
+    """Share of the `m x f` reference points in whose balls there is one of `n x f` points (Naeem et al., eq. 3).
+
+    Unlike the recall, it builds no manifold on `x`, which outliers would inflate.
+
+    Raises:
+        ValueError: If the reference has no more than `k` points.
+    """
+    return float((distances(x, reference) < _radii(reference, k)).any(0).double().mean())
+
+
 def distances(a: Tensor, b: Tensor) -> Tensor:
     """`n x m` Euclidean distances, exactly 0 between equal points (a matrix product would leave rounding errors)."""
     return torch.cdist(a.double(), b.double(), compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _radii(reference: Tensor, k: int) -> Tensor:
+    """Distances of `m x f` points to their `k`-th neighbours among them."""
+    if len(reference) <= k:
+        raise ValueError(f"a {k}-nearest-neighbour manifold needs more than {k} points, got {len(reference)}")
+    return distances(reference, reference).kthvalue(k + 1, dim=1).values  # the nearest is the point itself
 
 
 def _gaussian(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor
+
+Number = TypeVar("Number", float, Tensor)
 
 
 def best(y: Tensor) -> float:
@@ -42,7 +46,7 @@ def auc(curve: Tensor) -> float:
     return float(torch.trapezoid(torch.cat([curve[:1], curve]))) / len(curve)
 
 
-def normalized(y: float, y_prior: float, best_known: float) -> float:
+def normalized(y: Number, y_prior: float, best_known: float) -> Number:
     """`y` on the scale where samples of the prior score 0 on average and the best known design 1."""
     return (y - y_prior) / (best_known - y_prior)
 

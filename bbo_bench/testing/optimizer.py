@@ -20,7 +20,7 @@ from bbo_bench.core import Optimizer, Problem, Task
 from bbo_bench.evaluation import Evaluator
 from bbo_bench.loop import Build
 from bbo_bench.oracle import Oracle, Scores
-from bbo_bench.record import Record
+from bbo_bench.record import DESIGNS, Record
 from bbo_bench.seeding import generator
 from bbo_bench.testing.probe import Fragile, Killed, Probe, contents, made, play, problem_of
 from bbo_bench.testing.references import reachable
@@ -249,8 +249,7 @@ def same(a: Any, b: Any) -> bool:
 
 def designs(files: Mapping[str, bytes]) -> dict[str, Any]:
     """The arrays of a run's designs."""
-    with np.load(io.BytesIO(files["designs.npz"])) as arrays:
-        return dict(arrays)
+    return {key: x for name in DESIGNS if name in files for key, x in np.load(io.BytesIO(files[name])).items()}
 
 
 def assert_same_files(got: Mapping[str, bytes], expected: Mapping[str, bytes]) -> None:

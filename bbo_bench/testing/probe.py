@@ -27,7 +27,7 @@ from bbo_bench.seeding import generator, seeded
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FILES = ("config.yaml", "ledger.csv", "metrics.csv", "designs.npz")
+FILES = ("config.yaml", "ledger.csv", "metrics.csv", "designs.npz", "recommended.npz")
 """The files of a run that are the same, byte for byte, however often it was stopped."""
 
 
@@ -200,7 +200,7 @@ def play(
     """Run in `folder`, or go on with what is there, on one thread.
 
     Returns:
-        The content of `FILES`.
+        The content of its `FILES`.
     """
     budget = Budget(tuple(rounds), evaluation, 0)
     config = {"rounds": list(rounds), "seed": seed}
@@ -216,5 +216,5 @@ def play_plugin(folder: Path, name: str, overrides: Mapping[str, Any], rounds: S
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The content of a run's `FILES`."""
-    return {name: (folder / name).read_bytes() for name in FILES}
+    """The content of a run's `FILES`; without evaluation, no designs are recommended."""
+    return {name: (folder / name).read_bytes() for name in FILES if (folder / name).exists()}

@@ -6,9 +6,8 @@
 Configurations are a Latin hypercube of the ranges, the same at every call. A trial is an ordinary run below `runs/`, so
 the search goes on where it was stopped. `tuning.csv` lists all trials, best first for every optimizer.
 
-The objective is the hypervolume, between the point where score is the prior's and nothing is natural (0, 0), of what is
-recommended after the last round: normalized score times validity times pairwise distance over that of real designs (at
-most 1). A trial that fails has objective 0.
+The objective is `score`, the area under `distinct_top`: how good the mutually distinct valid designs are that are
+recommended after every round. A trial that fails has objective 0.
 """
 
 from __future__ import annotations
@@ -116,13 +115,11 @@ def outcome(name: str, i: int, settings: dict[str, Any]) -> dict[str, Any] | Non
         return None
     with (made / "metrics.csv").open(newline="") as file:
         *_, last = csv.DictReader(file)
-    ratio = min(1.0, float(last["pairwise"]) / float(last["pairwise_reference"]))
-    objective = max(0.0, float(last["normalized"])) * float(last["validity"]) * ratio
     numbers = {
-        "objective": objective,
+        "objective": float(last["score"]),
         "reward_mean": float(last["reward_mean"]),
         "validity": float(last["validity"]),
-        "pairwise_ratio": ratio,
+        "pairwise_ratio": min(1.0, float(last["pairwise"]) / float(last["pairwise_reference"])),
         "seconds": sum(each["total"] for each in provenance["seconds"]),
         "peak_mb": provenance["peak_mb"],
     }

@@ -30,6 +30,11 @@ def resolve(name: str) -> torch.device:
     return torch.device(name)
 
 
+def precise(device: torch.device) -> torch.dtype:
+    """The type of scores on a device: double precision, or single on `mps`, which has no other."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 @contextmanager
 def limited_threads(n: int) -> Iterator[None]:
     """Let torch, OpenMP and BLAS use `n` threads."""

@@ -151,9 +151,9 @@ class Evaluator:
         return row | {f"hits_{level}": float(count) for level, count in distinct.hits(q).items()}
 
     def _qualities(self, x: Tensor, features: Tensor, y: Tensor, valid: Tensor, spacing: float) -> Tensor:
-        """Of the valid ones of `n x shape` designs that are mutually distinct, the best first."""
-        q = distinct.quality(y[valid], self.task.y_prior, self.task.best_known)
-        return distinct.qualities(self.task.canonical(x)[valid], features[valid], q, spacing)
+        """Of those of `n x shape` designs that are valid and mutually distinct, the best first."""
+        kept = distinct.distinct(self.task.canonical(x)[valid], features[valid], y[valid], spacing)
+        return distinct.quality(kept, self.task.y_prior, self.task.best_known)
 
     def _queried(self, x: Tensor, y: Tensor) -> dict[str, float]:
         curve = reward.top(self.task.canonical(x), y)

@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from bbo_bench.core import Optimizer, Problem, Task
+from bbo_bench.device import precise
 from bbo_bench.evaluation import Evaluator
 from bbo_bench.oracle import Oracle, Scores
 from bbo_bench.provenance import peak_memory, provenance, reset_peak_memory
@@ -117,8 +118,7 @@ class _Loop:
         bar.update(n)
         with _phase("tell", seconds, bar):
             self._reseed("tell", i)
-            dtype = torch.promote_types(x.dtype, torch.float32)
-            self.optimizer.tell(x.clone(), scores.observed.to(self.device, dtype, copy=True))
+            self.optimizer.tell(x.clone(), scores.observed.to(self.device, precise(self.device), copy=True))
         x = x.cpu()
         self.queried = torch.cat([self.queried, x]) if i else x
         self.true = torch.cat([self.true, scores.true]) if i else scores.true

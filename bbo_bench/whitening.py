@@ -11,6 +11,8 @@ from torch import Tensor
 class Whitening:
     """Coordinates along the principal axes of a sample, in units of `unit` standard deviations.
 
+    A single point has none: its axes are the unit cube's, and the deviations those of the uniform distribution.
+
     Args:
         u: `n x d` points in double precision.
         unit: Standard deviations of the sample in one unit of length.
@@ -22,7 +24,8 @@ class Whitening:
     inverse_root: Tensor
 
     def __init__(self, u: Tensor, unit: float = 1.0, shrinkage: float = 0.02) -> None:
-        covariance = u.T.cov().reshape(u.shape[1], u.shape[1])
+        d = u.shape[1]
+        covariance = u.T.cov().reshape(d, d) if len(u) > 1 else torch.eye(d).to(u) / 12
         diagonal = covariance.diagonal().clamp_min(1e-12).diag()
         variance, axes = torch.linalg.eigh((1 - shrinkage) * covariance + shrinkage * diagonal)
         self.center, self.root = u.mean(0), axes * variance.sqrt() * unit

@@ -11,7 +11,9 @@ import torch
 from torch import Generator, Tensor
 
 from bbo_bench.core import Optimizer, Problem, State
+from bbo_bench.device import precise
 from bbo_bench.diffusion.prior import DiffusionPrior
+from bbo_bench.scale import Scale
 from bbo_bench.surrogate.critic import IQL
 from bbo_bench.surrogate.ensemble import Ensemble
 
@@ -50,7 +52,7 @@ class Generative(Optimizer):
             self.proxy.bind(problem)
         self.diversity = diversity
         self.x = problem.domain.sample(0, rng)
-        self.y = torch.empty(0, device=rng.device)
+        self.y = torch.empty(0, device=rng.device, dtype=precise(rng.device))
 
     @abstractmethod
     def sample(self, n: int) -> Tensor:
@@ -106,10 +108,11 @@ class Generative(Optimizer):
         return self.round / max(len(self.problem.budget) - 1, 1)
 
     def standardized(self, y: Tensor) -> Tensor:
-        """Scores in standard deviations of the first round above its mean."""
-        first = self.y[: self.problem.budget[0]]
-        std = first.std()
-        return (y - first.mean()) / torch.where(std > 0, std, torch.ones_like(std))
+        """Scores in standard deviations of the first round above its mean, in single precision.
+
+        Where the first round is a single query, it is the first two that count.
+        """
+        return Scale.of(self.y[: max(self.problem.budget[0], 2)])(y).float()
 
     def bonus(self, z: Tensor) -> Tensor:
         """The reward of `n x latent_shape` latents for being unlike each other, an `n`-dim tensor, differentiable."""

@@ -47,8 +47,8 @@ def spacing(reference: Tensor, k: int) -> float:
     return median
 
 
-def qualities(designs: Tensor, features: Tensor, q: Tensor, spacing: float) -> Tensor:
-    """Qualities of those of `n` valid designs that are mutually distinct, a tensor that descends.
+def distinct(designs: Tensor, features: Tensor, y: Tensor, spacing: float) -> Tensor:
+    """Scores of those of `n` valid designs that are mutually distinct, a tensor that descends.
 
     Going from the best to the worst, a design is kept if it is another one than every kept one, and at least `spacing`
     from each of them in feature space.
@@ -56,10 +56,10 @@ def qualities(designs: Tensor, features: Tensor, q: Tensor, spacing: float) -> T
     Args:
         designs: `n x k` canonical forms, equal where two designs are one object.
         features: `n x f`.
-        q: Their `n` qualities.
+        y: Their `n` scores.
         spacing: Distance from which on two designs are distinct.
     """
-    order = q.argsort(descending=True, stable=True)
+    order = y.argsort(descending=True, stable=True)
     order = order[first_occurrences(designs[order])] if len(order) else order
     near = distances(features[order], features[order]) < spacing * (1 - ROUNDING)
     free = torch.ones(len(order), dtype=torch.bool)
@@ -68,7 +68,7 @@ def qualities(designs: Tensor, features: Tensor, q: Tensor, spacing: float) -> T
         if free[i]:
             kept.append(i)
             free &= ~near[i]
-    return q[order[kept]]
+    return y[order[kept]]
 
 
 def quality(y: Tensor, y_prior: float, best_known: float) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from bbo_bench.core import Problem, State
+from bbo_bench.scale import Scale
 from bbo_bench.surrogate.networks import Weights, copied, forward, initial
 
 
@@ -93,11 +94,11 @@ class IQL:
             self._v = initial(1, [self._data.observation.shape[1], *sizes], self._mean, rng)
             self._target = copied(self._q)
             self._train(self.updates, None, None, rng)
-        error = (self.predict(z).detach() - y).square().mean().sqrt() / y.std().clamp(min=1e-6)
-        self.error = float(error)
+        self.error = float((self.predict(z).detach() - y).square().mean().sqrt() / Scale.of(y).std)
         if self.online:
             observation, action = self._data.steps(self._decode(z))
-            self._train(self.online, torch.cat([observation[:, 0], action[:, 0]], 1), y / self._scale, rng)
+            start = torch.cat([observation[:, 0], action[:, 0]], 1)
+            self._train(self.online, start, (y / self._scale).to(start.dtype), rng)
 
     def predict(self, z: Tensor) -> Tensor:
         """Values of `n x latent_shape` plans, an `n`-dim tensor, differentiable in the latents."""

@@ -6,6 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from bbo_bench.core import State
+from bbo_bench.scale import Scale
 from bbo_bench.surrogate.networks import Weights, copied, features, forward, initial, output
 
 OPTIMISM = ("mean", "ucb", "max", "thompson", "elliptical")
@@ -58,7 +59,7 @@ class Ensemble:
         self.batch_size, self.updates, self.patience = batch_size, updates, patience
         self.optimism, self.beta = optimism, beta
         self._weights: Weights = []
-        self._scale = torch.tensor([0.0, 1.0])
+        self._scale = Scale(torch.tensor(0.0), torch.tensor(1.0))
         self._precision = torch.empty(0)
         self._head = 0
         self.error = float("nan")
@@ -67,9 +68,8 @@ class Ensemble:
     def fit(self, z: Tensor, y: Tensor, rng: Generator) -> None:
         """Learn anew from `n x latent_shape` latents and their `n` scores."""
         z, n = z.flatten(1), len(y)
-        std = y.std(correction=0)
-        self._scale = torch.stack([y.mean(), torch.where(std > 0, std, torch.ones_like(std))])
-        target = (y - self._scale[0]) / self._scale[1]
+        self._scale = Scale.of(y)
+        target = self._scale(y).to(z.dtype)
         drawn = torch.randint(n, (self.heads, n), generator=rng, device=z.device)
         held_out = torch.ones_like(drawn, dtype=torch.bool).scatter_(1, drawn, False)
         held_out |= ~held_out.any(1, keepdim=True)  # a resample may leave out nothing where n is tiny
@@ -84,7 +84,7 @@ class Ensemble:
 
     def predict(self, z: Tensor) -> Tensor:
         """Mean predicted scores of `n x latent_shape` latents, an `n`-dim tensor."""
-        return self._unscaled(forward(self._weights, z.flatten(1)).mean(0))
+        return self._scale.inverse(forward(self._weights, z.flatten(1)).mean(0))
 
     def __call__(self, z: Tensor) -> Tensor:
         """Optimistic scores of `n x latent_shape` latents, an `n`-dim tensor, differentiable in the latents."""
@@ -92,19 +92,19 @@ class Ensemble:
         if self.optimism == "elliptical":
             hidden = features(self._weights, z)
             bonus = (hidden @ self._precision * hidden).sum(-1).clamp(min=1e-12).sqrt().clamp(max=1).mean(0)
-            return self._unscaled(output(self._weights, hidden).mean(0) + self.beta * bonus)
+            return self._scale.inverse(output(self._weights, hidden).mean(0) + self.beta * bonus)
         y = forward(self._weights, z)
         if self.optimism == "ucb":
-            return self._unscaled(y.mean(0) + self.beta * y.std(0))
+            return self._scale.inverse(y.mean(0) + self.beta * y.std(0))
         if self.optimism == "max":
-            return self._unscaled(y.amax(0))
-        return self._unscaled(y[self._head] if self.optimism == "thompson" else y.mean(0))
+            return self._scale.inverse(y.amax(0))
+        return self._scale.inverse(y[self._head] if self.optimism == "thompson" else y.mean(0))
 
     def state_dict(self) -> State:
         """All that `fit` has changed."""
         return {
             "weights": self._weights,
-            "scale": self._scale,
+            "scale": list(self._scale),
             "precision": self._precision,
             "head": self._head,
             "error": self.error,
@@ -113,7 +113,7 @@ class Ensemble:
     def load_state_dict(self, state: State, device: torch.device) -> None:
         """Take up a state that `state_dict` gave."""
         self._weights = [w.to(device) for w in state["weights"]]
-        self._scale, self._precision = state["scale"].to(device), state["precision"].to(device)
+        self._scale, self._precision = Scale(*state["scale"]).to(device), state["precision"].to(device)
         self._head, self.error = state["head"], state["error"]
 
     def _train(self, z: Tensor, target: Tensor, drawn: Tensor, held_out: Tensor, rng: Generator) -> None:
@@ -149,6 +149,3 @@ class Ensemble:
     def _held_out_error(self, z: Tensor, target: Tensor, held_out: Tensor) -> Tensor:
         squares = (forward(self._weights, z) - target).square()
         return (squares * held_out).sum(1) / held_out.sum(1)
-
-    def _unscaled(self, y: Tensor) -> Tensor:
-        return y * self._scale[1] + self._scale[0]

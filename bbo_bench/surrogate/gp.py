@@ -6,7 +6,6 @@ from abc import abstractmethod
 
 import torch
 from botorch.models import SingleTaskGP
-from botorch.models.transforms import Standardize
 from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
 from botorch.optim.fit import fit_gpytorch_mll_scipy
 from gpytorch.kernels import Kernel, RBFKernel
@@ -16,6 +15,7 @@ from torch import Generator, Tensor
 from bbo_bench.archive import ArchiveOptimizer
 from bbo_bench.core import Problem
 from bbo_bench.domains import Sequences
+from bbo_bench.scale import Scale
 from bbo_bench.whitening import Whitening
 
 UNIT = 5.0
@@ -58,13 +58,13 @@ def fit_gp(v: Tensor, y: Tensor, steps: int, tokens: int | None = None) -> Singl
     """A Gaussian process of `n` noisy scores at `n x d` points, fitted by at most `steps` iterations of L-BFGS-B.
 
     Matérn-5/2, or the `HammingKernel` for sequences over an alphabet of `tokens`, with a lengthscale per coordinate
-    under BoTorch's dimension-scaled priors (Hvarfner et al. 2024), a learned noise level, standardized scores. It draws
-    no random number.
+    under BoTorch's dimension-scaled priors (Hvarfner et al. 2024), and a learned noise level. Scores are expected to be
+    standardized. It draws no random number.
     """
     kernel: Kernel = get_covar_module_with_dim_scaled_prior(v.shape[1], use_rbf_kernel=tokens is not None)
     if tokens is not None:
         kernel = HammingKernel(tokens, kernel)
-    model = SingleTaskGP(v, y[:, None].to(v), covar_module=kernel.to(v), outcome_transform=Standardize(1))
+    model = SingleTaskGP(v, y[:, None].to(v), covar_module=kernel.to(v), outcome_transform=None)
     mll = ExactMarginalLogLikelihood(model.likelihood, model)
     fit_gpytorch_mll_scipy(mll.train(), options={"maxiter": steps})
     mll.eval()
@@ -109,14 +109,14 @@ class GPOptimizer(ArchiveOptimizer):
         v, y = self.axes(self.to_vectors(self.x)), self.y
         distance = (v - v[y.argmax()]).norm(dim=1, p=2 if tokens is None else 0)
         near = distance.argsort(stable=True)[: self.max_points].sort().values
-        self.v, self.y_std = v[near], float(y[near.to(y.device)].std())
-        self.gp = fit_gp(self.v, y[near.to(y.device)], self.fit_steps, tokens)
+        y = y[near.to(y.device)]
+        self.v, self.scale = v[near], Scale.of(y)
+        self.gp = fit_gp(self.v, self.scale(y), self.fit_steps, tokens)
 
     @torch.no_grad()
     def mean(self, v: Tensor) -> Tensor:
         """Posterior means at `n x d` points, an `n`-dim tensor in the score's units."""
-        mean: Tensor = self.gp.posterior(v).mean
-        return mean.squeeze(-1)
+        return self.scale.inverse(self.gp.posterior(v).mean.squeeze(-1))
 
     def within(self, v: Tensor) -> Tensor:
         """`n x d` points, those outside the box moved to its border."""
@@ -133,5 +133,5 @@ class GPOptimizer(ArchiveOptimizer):
 
     def diagnostics(self) -> dict[str, float]:
         """Adds `noise_std` in the score's units and `lengthscale`, the median over coordinates."""
-        noise_std = self.gp.likelihood.noise.item() ** 0.5 * self.y_std
+        noise_std = self.gp.likelihood.noise.item() ** 0.5 * float(self.scale.std)
         return super().diagnostics() | {"noise_std": noise_std, "lengthscale": float(self.lengthscale().median())}

@@ -19,7 +19,7 @@ from torch import Generator, Tensor
 from bbo_bench.core import Optimizer, Problem, Task
 from bbo_bench.evaluation import Evaluator
 from bbo_bench.loop import Build
-from bbo_bench.oracle import Oracle, Scores
+from bbo_bench.oracle import Oracle, Scores, finite
 from bbo_bench.record import DESIGNS, Record
 from bbo_bench.seeding import generator
 from bbo_bench.testing.probe import Fragile, Killed, Probe, contents, made, play, problem_of
@@ -98,7 +98,7 @@ class OptimizerSuite:
         problem = problem_of(task, cls.rounds)
         optimizer = cls.build()(problem, generator(0, "build"))
         x = problem.prior.decode(problem.prior.sample(cls.rounds[0], generator(0, "first round")))
-        y = task.evaluate(x).to(x.dtype)
+        y = finite(task, task.evaluate(x).double())
         optimizer.rng.manual_seed(0)
         optimizer.tell(x.clone(), y.clone())
         return Told(problem, optimizer, x, y)

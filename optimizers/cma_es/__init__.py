@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator
+
 import cma
 import numpy as np
 import torch
+from cma.sigma_adaptation import CMAAdaptSigmaCSA
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
@@ -18,7 +22,9 @@ __all__ = ["CmaEs"]
 class CmaEs(ArchiveOptimizer):
     """A Gaussian that starts as the mean and covariance of round 0; each round is one generation, round 0 the first.
 
-    The strategy is played again from the told rounds whenever they grow, so that the state is data alone.
+    Rounds below 4 + ⌊3 ln d⌋ designs, the package's own population, are put together until they have as many. Step
+    sizes follow path lengths in every dimension: the package's two-point adaptation, from 300 on, needs designs of its
+    own making. The strategy is played again from the told rounds whenever they grow, so that the state is data alone.
 
     Args:
         problem: What may be known.
@@ -41,18 +47,35 @@ class CmaEs(ArchiveOptimizer):
         return self.to_designs(self.axes.inverse(torch.from_numpy(np.stack(self.strategy.ask(n)))))
 
     def update(self) -> None:
-        """Start from round 0 and play all rounds."""
+        """Start from round 0 and play all generations."""
         self.axes = Whitening(self.to_vectors(self.rounds[0][0]).cpu())
-        options = {"seed": np.nan, "randn": self._randn, "verbose": -9}
-        self.strategy = cma.CMAEvolutionStrategy(np.zeros(len(self.axes.center)), self.sigma, options)
-        for x, y in self.rounds:
+        d = len(self.axes.center)
+        least = 4 + int(3 * math.log(d))
+        popsize = max(len(self.rounds[0][1]), least)
+        options = {
+            "popsize": popsize,
+            "CMA_mu": self.mu(popsize),
+            "AdaptSigma": CMAAdaptSigmaCSA,
+            "CMA_mirrors": 0,
+            "seed": np.nan,
+            "randn": self._randn,
+            "verbose": -9,
+        }
+        self.strategy = cma.CMAEvolutionStrategy(np.zeros(d), self.sigma, options)
+        for x, y in generations(self.rounds, least):
             self._generation(x, y)
 
+    def mu(self, popsize: int) -> int:
+        """How many of a generation are recombined."""
+        return max(2, round(self.parents * popsize))
+
     def _generation(self, x: Tensor, y: Tensor) -> None:
-        """Tell `n` designs and scores, after setting the learning rates and weights that belong to this `n`."""
+        """Tell `n` designs and scores, after setting all that depends on this `n`: weights, learning rates, damping."""
         es = self.strategy
-        es.opts["CMA_mu"] = max(2, round(self.parents * len(y)))
-        es.sp.set(es.opts, popsize=len(y), verbose=False)
+        if len(y) != es.popsize:
+            es.opts["CMA_mu"] = self.mu(len(y))
+            es.sp.set(es.opts, popsize=len(y), verbose=False)
+            es.adapt_sigma.initialize_settings(es, reset=True)
         es.ask(len(y))  # brings its eigenvectors up to date, as `cma`'s own `feed_for_resume` does
         es.tell(list(self.axes(self.to_vectors(x).cpu()).numpy()), (-y).tolist())
 
@@ -64,3 +87,14 @@ class CmaEs(ArchiveOptimizer):
         """Adds `sigma`, the step size, and `axis_ratio`, the longest axis over the shortest, both after whitening."""
         axes = self.strategy.D
         return super().diagnostics() | {"sigma": float(self.strategy.sigma), "axis_ratio": float(max(axes) / min(axes))}
+
+
+def generations(rounds: Iterable[tuple[Tensor, Tensor]], least: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Designs and scores of the rounds; those of less than `least` designs are put together until they have as many."""
+    x, y = [], []
+    for designs, scores in rounds:
+        x.append(designs)
+        y.append(scores)
+        if sum(map(len, y)) >= least:
+            yield torch.cat(x), torch.cat(y)
+            x, y = [], []

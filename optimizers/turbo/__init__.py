@@ -11,10 +11,15 @@ from torch import Generator, Tensor
 
 from bbo_bench.core import Problem
 from bbo_bench.domains import Box, Sequences
+from bbo_bench.scale import Scale
 from bbo_bench.seeding import seeded
 from bbo_bench.surrogate.gp import GPOptimizer
 
 __all__ = ["Turbo"]
+
+IMPROVEMENT = 1e-3
+"""Least rise of the best score that counts, in standard deviations of the search's first round; TuRBO's own unit, the
+best score itself, is another one for every offset of the scores."""
 
 
 class Turbo(GPOptimizer):
@@ -132,7 +137,8 @@ class Turbo(GPOptimizer):
         for i, (x, y) in enumerate(self.rounds):
             top = float(y.max())
             if i > self.first:
-                self._resize(top > self.best + 1e-3 * abs(self.best), math.ceil(max(4, x[0].numel()) / len(x)))
+                least = IMPROVEMENT * float(Scale.of(self.rounds[self.first][1]).std)
+                self._resize(top > self.best + least, math.ceil(max(4, x[0].numel()) / len(x)))
             self.best = max(self.best, top)
             if self.length < self.length_min:
                 self._restart(i + 1)

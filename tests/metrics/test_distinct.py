@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bbo_bench.metrics.distinct import area, distinct_top, hits, qualities, quality, slots, spacing
+from bbo_bench.metrics.distinct import area, distinct, distinct_top, hits, quality, slots, spacing
 from bbo_bench.metrics.naturalness import distances
 
 
@@ -11,8 +11,8 @@ def line(*places: float) -> torch.Tensor:
     return torch.tensor(places, dtype=torch.double)[:, None]
 
 
-def found(x: torch.Tensor, q: list[float], apart: float) -> list[float]:
-    return qualities(x, x, torch.tensor(q, dtype=torch.double), apart).tolist()
+def found(x: torch.Tensor, y: list[float], apart: float) -> list[float]:
+    return distinct(x, x, torch.tensor(y, dtype=torch.double), apart).tolist()
 
 
 def test_the_best_are_kept_and_what_is_near_them_is_not() -> None:
@@ -26,13 +26,13 @@ def test_designs_just_the_spacing_apart_are_distinct() -> None:
 
 
 def test_one_object_in_two_notations_counts_once_however_far_apart() -> None:
-    q = torch.tensor([0.5, 0.9, 0.7])
-    assert qualities(line(1, 1, 2), line(0, 10, 20), q, 1).tolist() == pytest.approx([0.9, 0.7])
+    y = torch.tensor([0.5, 0.9, 0.7])
+    assert distinct(line(1, 1, 2), line(0, 10, 20), y, 1).tolist() == pytest.approx([0.9, 0.7])
 
 
 def test_no_design_at_all() -> None:
     none = torch.empty(0, 2)
-    assert qualities(none, none, torch.empty(0), 1).tolist() == []
+    assert distinct(none, none, torch.empty(0), 1).tolist() == []
     assert distinct_top(torch.empty(0), 4) == 0 and set(hits(torch.empty(0)).values()) == {0}
 
 

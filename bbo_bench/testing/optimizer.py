@@ -221,8 +221,7 @@ class OptimizerSuite:
         try:
             optimizer.tell(x.clone(), large)
         except ValueError as error:
-            name = type(optimizer).__name__
-            assert name in str(error), f"a refusal of scores must name {name}, got: {error}"
+            assert "scores" in str(error), f"a refusal must say that it is the scores' size, got: {error}"
             return
         for call in (optimizer.ask, optimizer.recommend):
             problem.domain.check(call(self.rounds[0]))

@@ -9,6 +9,9 @@ from torch import Generator, Tensor
 
 from bbo_bench.core import Task
 
+LARGEST = 1e100
+"""Size of a score up to which it can be standardized: variances are finite in double precision."""
+
 
 class BudgetExceeded(RuntimeError):
     """More designs were asked for than the budget has left; none of them was scored."""
@@ -71,7 +74,7 @@ def true_scores(task: Task, x: Tensor) -> Tensor:
 
     Raises:
         ValueError: If the designs are not of the task's domain.
-        TaskError: If the task raises, or scores have a wrong shape, or one of them is NaN or +inf.
+        TaskError: If the task raises, or scores have a wrong shape, or one of them is NaN, +inf or beyond `LARGEST`.
     """
     x = task.domain.check(x)
     try:
@@ -82,10 +85,13 @@ def true_scores(task: Task, x: Tensor) -> Tensor:
         raise TaskError(f"{name}.evaluate raised {what}") from error
     if y.shape != x.shape[:1]:
         raise TaskError(f"{type(task).__name__}.evaluate must give {len(x)} scores, got a tensor of {tuple(y.shape)}")
-    broken = y.isnan() | (y == torch.inf)
+    broken = y.isnan() | (y > LARGEST) | ((y < -LARGEST) & y.isfinite())
     if broken.any():
         i = int(broken.nonzero()[0])
-        raise TaskError(f"{type(task).__name__}.evaluate gave {float(y[i])} for design {i}: {x[i].tolist()}")
+        raise TaskError(
+            f"{type(task).__name__}.evaluate gave {float(y[i])} for design {i}: {x[i].tolist()}; expected a number of "
+            f"at most {LARGEST} in size, whose square is finite, or -inf for an infeasible design"
+        )
     return y
 
 

@@ -23,7 +23,7 @@ class Scale(NamedTuple):
     def of(cls, y: Tensor) -> Self:
         """The scale of `n` finite scores, at least one."""
         mean = y.mean()
-        std = y.std(correction=min(1, len(y) - 1))
+        std = deviation(y)
         rounding = 4 * torch.finfo(y.dtype).eps * mean.abs()
         return cls(mean, torch.where(std > rounding, std, torch.ones_like(std)))
 
@@ -38,3 +38,9 @@ class Scale(NamedTuple):
     def to(self, device: torch.device) -> Self:
         """The same on another device."""
         return type(self)(self.mean.to(device), self.std.to(device))
+
+
+def deviation(values: Tensor, dim: int | None = None) -> Tensor:
+    """Standard deviation over a dimension, or over all; 0 of a single value."""
+    n = values.numel() if dim is None else values.shape[dim]
+    return values.std(dim, correction=min(1, n - 1))

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from bbo_bench.core import Problem
 from bbo_bench.diffusion.finetune import Rollout, Trajectories, pairs
 from bbo_bench.diffusion.on_policy import OnPolicy
+from bbo_bench.scale import deviation
 
 
 class Steps(NamedTuple):
@@ -104,7 +105,7 @@ class PolicyGradient(OnPolicy):
 
     def centered(self, returns: Tensor) -> Tensor:
         """Advantages of all steps, `n x T`: the part of `n x T` returns above the step's mean, normalized."""
-        return self.normalized(returns - returns.mean(0), returns.std())
+        return self.normalized(returns - returns.mean(0), deviation(returns))
 
     def normalized(self, advantage: Tensor, scale: Tensor) -> Tensor:
         """Advantages in units of `scale`, which the KL weight of the loss is divided by too, and clipped.

@@ -9,6 +9,9 @@ from bbo_bench.core import Problem, State
 from bbo_bench.scale import Scale
 from bbo_bench.surrogate.networks import Weights, copied, forward, initial
 
+LARGEST_RETURN = 1e15
+"""Size of a plan's return, in usual returns of the data set, up to which its square fits in single precision."""
+
 
 class IQL:
     """Implicit Q-learning (Kostrikov et al. 2022), in the place of a proxy of the score.
@@ -96,6 +99,11 @@ class IQL:
             self._train(self.updates, None, None, rng)
         self.error = float((self.predict(z).detach() - y).square().mean().sqrt() / Scale.of(y).std)
         if self.online:
+            if float(y.abs().max() / self._scale) > LARGEST_RETURN:
+                raise ValueError(
+                    f"IQL learns from returns in the units of its data set, {float(self._scale):.3g}, and its squares "
+                    f"overflow with scores up to {float(y.abs().max()):.3g}: set online=0, or scale the rewards"
+                )
             observation, action = self._data.steps(self._decode(z))
             start = torch.cat([observation[:, 0], action[:, 0]], 1)
             self._train(self.online, start, (y / self._scale).to(start.dtype), rng)

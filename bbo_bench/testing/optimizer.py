@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import random
 from collections import Counter
 from collections.abc import Mapping
@@ -20,10 +19,14 @@ from bbo_bench.core import Optimizer, Problem, Task
 from bbo_bench.evaluation import Evaluator
 from bbo_bench.loop import Build
 from bbo_bench.oracle import Oracle, Scores, finite
-from bbo_bench.record import DESIGNS, Record
+from bbo_bench.record import Record
 from bbo_bench.seeding import generator
 from bbo_bench.testing.probe import Fragile, Killed, Probe, contents, made, play, problem_of
 from bbo_bench.testing.references import reachable
+from bbo_bench.testing.states import assert_same_files, designs, global_states, same, saved_and_loaded, seeded_anew
+
+SMALL_ROUNDS = ((1, 1, 1), (8, 1, 1))
+"""Queries per round of the smallest budgets."""
 
 SECRETS = (Task, Oracle, Scores, Evaluator, Record)
 
@@ -198,9 +201,32 @@ class OptimizerSuite:
 
     def test_keeps_to_the_budget(self) -> None:
         """Every round queries what the budget says."""
-        ledger = self.whole().files["ledger.csv"].decode().splitlines()[1:]
-        rounds = Counter(int(row.split(",")[0]) for row in ledger)
-        assert rounds == dict(enumerate(self.rounds)), f"expected {self.rounds} queries per round, got {rounds}"
+        rounds = queries(self.whole().files)
+        assert rounds == self.rounds, f"expected {self.rounds} queries per round, got {rounds}"
+
+    def test_plays_small_rounds(self, tmp_path: Path) -> None:
+        """Rounds of one query are played to the end, or refused by the constructor with a ValueError."""
+        for rounds in SMALL_ROUNDS:
+            with suppress(ValueError):
+                self.build()(problem_of(self.problem_task(), rounds), generator(0, "build"))
+                folder = tmp_path / "-".join(map(str, rounds))
+                files = play(folder, self.build(), self.problem_task(), rounds)
+                assert queries(files) == rounds, f"expected {rounds} queries per round, got {queries(files)}"
+
+    def test_bears_large_scores(self) -> None:
+        """After scores of 1e38, one of them far from the others, it asks for designs and predicts finite scores."""
+        problem, _, x, y = self.told()
+        large = torch.cat([y[:1] * 1e38, y[1:] * 1e30])
+        optimizer = self.rebuilt()
+        try:
+            optimizer.tell(x.clone(), large)
+        except ValueError as error:
+            assert "scores" in str(error), f"a refusal must say that it is the scores' size, got: {error}"
+            return
+        for call in (optimizer.ask, optimizer.recommend):
+            problem.domain.check(call(self.rounds[0]))
+        y = optimizer.predict(x)
+        assert y is None or y.isfinite().all(), "predicted scores must be finite"
 
     def test_leaves_global_random_states(self) -> None:
         """A run draws from its own generator; `bbo_bench.seeding.seeded` lends it to libraries that insist."""
@@ -217,42 +243,7 @@ class OptimizerSuite:
         return cls.build()(cls.told().problem, generator(1, "build"))
 
 
-def global_states() -> tuple[str, str, bytes]:
-    """The global random states of `random`, NumPy and torch, to be compared."""
-    return repr(random.getstate()), repr(np.random.get_state()), torch.random.get_rng_state().numpy().tobytes()
-
-
-def seeded_anew(optimizer: Optimizer) -> Optimizer:
-    """The optimizer, its generator seeded as before any other call."""
-    optimizer.rng.manual_seed(7)
-    return optimizer
-
-
-def saved_and_loaded(state: Any) -> Any:
-    """A state as it comes back from its file."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    buffer.seek(0)
-    return torch.load(buffer, weights_only=True)
-
-
-def same(a: Any, b: Any) -> bool:
-    """Whether two states are equal, tensor by tensor; NaN equals NaN."""
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return a.dtype == b.dtype and a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b or (a != a and b != b))
-
-
-def designs(files: Mapping[str, bytes]) -> dict[str, Any]:
-    """The arrays of a run's designs."""
-    return {key: x for name in DESIGNS if name in files for key, x in np.load(io.BytesIO(files[name])).items()}
-
-
-def assert_same_files(got: Mapping[str, bytes], expected: Mapping[str, bytes]) -> None:
-    """Fail, and name the first file that differs."""
-    for name, content in expected.items():
-        assert got[name] == content, f"{name} differs from that of a run that nothing has disturbed"
+def queries(files: Mapping[str, bytes]) -> tuple[int, ...]:
+    """Queries per round, by a run's ledger."""
+    rounds = Counter(int(row.split(",")[0]) for row in files["ledger.csv"].decode().splitlines()[1:])
+    return tuple(rounds[i] for i in sorted(rounds))

@@ -13,6 +13,7 @@ from bbo_bench.core import Problem, State
 from bbo_bench.diffusion.finetune import FineTuner, check_counts
 from bbo_bench.diffusion.policy_gradient import clipped
 from bbo_bench.diffusion.transition import Denoiser
+from bbo_bench.scale import deviation
 
 WEIGHTINGS = ("uniform", "elbo")
 MAX_LOG_RATIO = 20.0
@@ -104,7 +105,7 @@ class AWM(FineTuner):
     @torch.no_grad()
     def noised(self, z: Tensor, reward: Tensor) -> Noised:
         """`n x latent_shape` latents with `n` rewards, each noised to some steps."""
-        self.scale = self.max_advantage * (reward.std() + 1e-8)
+        self.scale = self.max_advantage * (deviation(reward) + 1e-8)
         advantage = ((reward - reward.mean()) / self.scale).clamp(-1, 1).repeat_interleave(self.timesteps)
         z = z.repeat_interleave(self.timesteps, 0)
         k = torch.randint(self.transition.steps, (len(z),), generator=self.rng, device=z.device)

@@ -11,6 +11,7 @@ from bbo_bench.core import Problem, State
 from bbo_bench.diffusion.finetune import Rollout, Trajectories
 from bbo_bench.diffusion.groups import deviations, grouped
 from bbo_bench.diffusion.policy_gradient import PolicyGradient
+from bbo_bench.scale import deviation
 
 
 class B2DiffuRL(PolicyGradient):
@@ -86,7 +87,7 @@ class B2DiffuRL(PolicyGradient):
             above.new_zeros(len(group)).scatter_reduce(0, group, above, way, include_self=False)[group]
             for way in ("amax", "amin")
         )
-        threshold = self.threshold * above.std()
+        threshold = self.threshold * deviation(above)
         chosen = ((above == best) & (above > threshold)) | ((above == worst) & (above < -threshold))
         scale = above.square().mean() / above[chosen].square().mean()
         return Rollout(Trajectories(*(part[chosen] for part in rollout.trajectories)), above[chosen] * scale)

@@ -58,8 +58,10 @@ class Genetic(ArchiveOptimizer):
         self.point_mutations = point_mutations
 
     def ask(self, n: int) -> Tensor:
-        """See `Optimizer.ask`."""
+        """See `Optimizer.ask`; samples of the prior as long as a single design is known, which has no mate."""
         parents = self.to_vectors(self.recommend(self.parents))
+        if (parents == parents[0]).all():
+            return self.problem.prior.decode(self.problem.prior.sample(n, self.rng))
         if isinstance(self.domain, Sequences):
             children = self._substitute(self._recombine(parents, SPARE * n), self.domain.size)
             return self.to_designs(torch.cat([self.unseen(children), children])[:n])

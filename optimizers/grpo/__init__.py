@@ -11,6 +11,7 @@ from bbo_bench.core import Problem
 from bbo_bench.diffusion.finetune import Rollout
 from bbo_bench.diffusion.groups import deviations, grouped
 from bbo_bench.diffusion.policy_gradient import PolicyGradient, Steps
+from bbo_bench.scale import deviation
 
 
 class GRPO(PolicyGradient):
@@ -65,5 +66,5 @@ class GRPO(PolicyGradient):
     def centered(self, returns: Tensor) -> Tensor:
         """What returns have above the mean of the others of their group, normalized."""
         above, std = deviations(returns, grouped(len(returns), self.group, returns.device))
-        scale = returns.std()
+        scale = deviation(returns)
         return self.normalized(above / (std + 1e-8) * scale if self.group_std else above, scale)

@@ -96,5 +96,5 @@ class QLogEI(GPOptimizer):
     def _bounds(self, v: Tensor) -> Tensor:
         """`2 x d` corners of the search box, with `n x d` points that a move into the domain has taken out of it."""
         low, high = self.v.amin(0), self.v.amax(0)
-        margin = self.margin * (high - low)
+        margin = self.margin * torch.where(high > low, high - low, 1.0)
         return torch.stack([torch.minimum(low - margin, v.amin(0)), torch.maximum(high + margin, v.amax(0))])

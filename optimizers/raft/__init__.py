@@ -20,12 +20,12 @@ class RAFT(Matching):
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
         rng: Generator on the prior's device.
-        candidates: K, of which one is kept.
+        candidates: K, of which one is kept; of queried designs, as long as they are fewer, the best one.
         ranking: `local` keeps the best of every K samples, `global` the best 1/K of a whole set.
         **shared: See `Matching`.
 
     Raises:
-        ValueError: If a setting is out of range, or a set has fewer than K samples.
+        ValueError: If a setting is out of range, or K is above `samples`.
     """
 
     def __init__(self, problem: Problem, rng: Generator, *, candidates: int, ranking: str, **shared: Any) -> None:
@@ -33,14 +33,13 @@ class RAFT(Matching):
         check_counts(candidates=candidates)
         if ranking not in RANKINGS:
             raise ValueError(f"expected ranking to be one of {', '.join(RANKINGS)}, got {ranking=}")
-        smallest = self.samples if self.proxy is not None else problem.budget[0]
-        if candidates > smallest:
-            raise ValueError(f"expected candidates <= {smallest}, the samples of a set, got {candidates=}")
+        if self.proxy is not None and candidates > self.samples:
+            raise ValueError(f"expected candidates <= {self.samples}, the samples of a set, got {candidates=}")
         self.candidates, self.ranking = candidates, ranking
 
     def weights(self, reward: Tensor) -> Tensor:
         """See `Matching.weights`: alike for what is kept, 0 for all else."""
-        groups = len(reward) // self.candidates
+        groups = max(len(reward) // self.candidates, 1)
         if self.ranking == "global":
             kept = reward.topk(groups).indices
         else:

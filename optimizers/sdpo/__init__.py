@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from bbo_bench.core import Problem
 from bbo_bench.diffusion.finetune import Rollout
 from bbo_bench.diffusion.policy_gradient import PolicyGradient, Steps
+from bbo_bench.scale import deviation
 
 
 class SDPO(PolicyGradient):
@@ -57,7 +58,7 @@ class SDPO(PolicyGradient):
         """Discounted mean rewards less α times the later KL divergences, standardized for every step, `n x T`."""
         later = kl.flip(1).cumsum(1).flip(1) - kl
         returns = self.dense(rollout) @ self.average.T - self.kl_weight * later
-        return self.normalized(returns - returns.mean(0), returns.std(0))
+        return self.normalized(returns - returns.mean(0), deviation(returns, 0))
 
     def dense(self, rollout: Rollout) -> Tensor:
         """Rewards of the posterior means that the steps lead to, `n x T`, of which three are queried, x_0's among them.

@@ -23,6 +23,11 @@ def test_trust_region_doubles_and_halves(problem, build, tops, length):
     assert told(build("turbo", problem, **RULE), tops).length == length
 
 
+def test_trust_region_does_not_depend_on_an_offset(problem, build):
+    tops = [0, 1, 2, 3]
+    assert told(build("turbo", problem, **RULE), [1e9 + top for top in tops]).length == 0.8
+
+
 def test_starts_again_from_the_prior_when_the_region_has_collapsed(problem, build):
     optimizer = told(build("turbo", problem, length_min=0.15, **RULE), [0, 0, 0])
     assert optimizer.first == 3 and optimizer.length == 0.4

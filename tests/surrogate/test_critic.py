@@ -118,6 +118,13 @@ def test_scores_that_are_no_returns_are_refused_online():
         IQL(online=1).bind(problem)
 
 
+def test_scores_far_from_the_data_are_refused_online():
+    critic = IQL(updates=1, online=1, batch_size=8, width=8)
+    critic.bind(problem_of(Probe(), (8,)))
+    with pytest.raises(ValueError, match=r"scores up to 1e\+38: set online=0"):
+        critic.fit(torch.zeros(2, 2), torch.tensor([0.0, 1e38], dtype=torch.float64), generator(0))
+
+
 def test_a_task_without_transitions_is_refused():
     with pytest.raises(ValueError, match="this task has none: choose a task such as nav1d"):
         IQL().bind(problem_of(SequenceProbe(), (8,)))

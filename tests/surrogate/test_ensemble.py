@@ -79,6 +79,17 @@ def test_constant_scores_and_few_points_are_no_trouble():
     assert float(prediction) == pytest.approx(5.0, abs=1.0)
 
 
+@pytest.mark.parametrize(("slope", "offset"), [(0.01, -1e6), (1.0, 1e9), (1e38, 0.0)])
+def test_predictions_keep_differences_far_from_zero(slope, offset):
+    z, y = data(64)
+    one, other = Ensemble(**SMALL), Ensemble(**SMALL)
+    one.fit(z, y.double(), generator(0))
+    other.fit(z, slope * y.double() + offset, generator(0))
+    predicted = (other(z) - offset) / slope
+    assert float((predicted - one(z)).abs().max()) < 0.05 * float(y.std())
+    assert torch.corrcoef(torch.stack([predicted.detach(), y.double()]))[0, 1] > 0.9
+
+
 def test_few_updates_are_not_lost():
     z, y = data(128)
     ensemble = Ensemble(width=64, updates=15, patience=200)  # fewer than there are between two looks at the error

@@ -131,7 +131,7 @@ def make_prior(parsed: argparse.Namespace) -> int:
     from bbo_bench.device import limited_threads, resolve
     from bbo_bench.diffusion.prior import WEIGHTS, read_recipe
     from bbo_bench.diffusion.task import DiffusionTask
-    from bbo_bench.diffusion.train import distill_prior, train_prior
+    from bbo_bench.diffusion.train import distill_prior, train_prior, weaknesses
 
     choice = _named(parsed.task if "=" in parsed.task else f"task={parsed.task}")
     task = load_task(choice.name)
@@ -148,11 +148,19 @@ def make_prior(parsed: argparse.Namespace) -> int:
     folder = parsed.out or task.folder
     if parsed.action == "distill" and not (folder / WEIGHTS).exists():
         raise PluginError(f"{folder} has no {WEIGHTS} to distil; make it with bbo-bench prior train {parsed.task}")
+    if parsed.action == "train" and (folder / WEIGHTS).exists() and not parsed.overwrite:
+        raise PluginError(
+            f"{folder} has a {WEIGHTS} already; replace it with --overwrite, "
+            "or make another elsewhere, with --out FOLDER"
+        )
     with limited_threads(parsed.threads or torch.get_num_threads()):
         if parsed.action == "train":
             train_prior(task, choice.name, folder, device)
         made = distill_prior(task, choice.name, folder, device)["made"]
+        weak = weaknesses(task, made["quality"])
     print(_indented(made), end="")
+    for each in weak:
+        print(f"WARNING: this prior is weak: its {each}; train it longer, or change its recipe", file=sys.stderr)
     return 0
 
 
@@ -218,6 +226,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("task", metavar="task=NAME")
     command.add_argument("--out", type=Path, help="the folder to work in (default: the task's)")
+    command.add_argument("--overwrite", action="store_true", help="train even where the folder has weights already")
     command.add_argument("--device", default="cpu", help="auto | cpu | cuda | mps (default: cpu)")
     command.add_argument("--threads", type=_count, metavar="N", help="of a CPU (default: all)")
     command.set_defaults(command=make_prior)

@@ -132,7 +132,7 @@ class Problem:
 class Task(ABC):
     """A black box with the facts that judge its designs. All tensors are on the host.
 
-    Class attributes (or constructor arguments) declare, a few methods compute.
+    Class attributes (or constructor arguments) declare, a few methods compute, on any number of designs, none too.
     """
 
     domain: Domain

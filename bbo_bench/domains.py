@@ -28,9 +28,9 @@ class Box(Domain):
 
     def check(self, x: Tensor) -> Tensor:
         """See `Domain.check`."""
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            raise ValueError(f"designs must be a floating-point tensor, got {getattr(x, 'dtype', type(x).__name__)}")
-        _check_shape(x, self.shape)
+        _check_tensor(x, self.shape)
+        if not x.is_floating_point():
+            raise ValueError(f"designs must be a floating-point tensor, got {x.dtype}; x.float() makes one")
         if not (finite := x.isfinite()).all():
             raise ValueError(f"designs must be finite, got {int((~finite).sum())} entries that are NaN or infinite")
         outside = (x < self.lower) | (x > self.upper)
@@ -88,11 +88,9 @@ class Sequences(Domain):
 
     def check(self, x: Tensor) -> Tensor:
         """See `Domain.check`."""
-        if not isinstance(x, Tensor) or x.dtype != torch.long:
-            raise ValueError(
-                f"sequences must be a tensor of 64-bit integers, got {getattr(x, 'dtype', type(x).__name__)}"
-            )
-        _check_shape(x, self.shape)
+        _check_tensor(x, self.shape)
+        if x.dtype != torch.long:
+            raise ValueError(f"sequences must be a tensor of 64-bit integers, got {x.dtype}; x.long() makes one")
         unknown = (x < 0) | (x >= self.size)
         if unknown.any():
             row, position = unknown.nonzero()[0].tolist()
@@ -114,24 +112,30 @@ class Sequences(Domain):
         """`n x length` designs of `n` strings, as `text` writes them.
 
         Raises:
-            ValueError: If a string has another length, or something unknown.
+            ValueError: If a string has another length, or something unknown, or there is one string and no list.
         """
+        if isinstance(text, str):
+            raise ValueError(f"expected a list of strings, got the string {text!r}; write [{text!r}]")
         number = {token: i for i, token in enumerate(self.alphabet)}
-        tokens = re.compile("|".join(map(re.escape, sorted(number, key=len, reverse=True))) + "|.", re.DOTALL)
-        rows = [tokens.findall(string) for string in text]
+        token = re.compile("|".join(map(re.escape, sorted(number, key=len, reverse=True))) + "|.", re.DOTALL)
+        rows = [token.findall(string) for string in text]
         for row, string in zip(rows, text, strict=True):
-            if unknown := [token for token in row if token not in number]:
+            if unknown := [each for each in row if each not in number]:
                 raise ValueError(f"tokens must be of {''.join(self.alphabet)}, got {unknown[0]!r} in {string!r}")
             if len(row) != self.length:
                 raise ValueError(f"sequences must have {self.length} tokens, got {len(row)}: {string!r}")
-        return torch.tensor([[number[token] for token in row] for row in rows]).reshape(-1, self.length)
+        tokens = [[number[each] for each in row] for row in rows]
+        return torch.tensor(tokens, dtype=torch.long).reshape(-1, self.length)
 
     def to(self, device: torch.device) -> Self:
         """See `Domain.to`; there is nothing to move."""
         return self
 
 
-def _check_shape(x: Tensor, shape: torch.Size) -> None:
-    """Raise `ValueError` unless `x` holds designs of that shape."""
+def _check_tensor(x: object, shape: torch.Size) -> None:
+    """Raise `ValueError` unless `x` is a tensor of designs of that shape."""
+    if not isinstance(x, Tensor):
+        raise ValueError(f"designs must be a tensor, got {type(x).__name__}; torch.as_tensor makes one of numbers")
     if x.shape[1:] != shape or x.ndim != len(shape) + 1:
-        raise ValueError(f"designs must be `{' x '.join(map(str, ('n', *shape)))}`, got {tuple(x.shape)}")
+        hint = "; x[None] is a batch of one design" if x.shape == shape else ""
+        raise ValueError(f"designs must be `{' x '.join(map(str, ('n', *shape)))}`, got {tuple(x.shape)}{hint}")

@@ -58,6 +58,8 @@ class Oracle:
             TaskError: If the task raises, or gives scores of a wrong shape, or one that is NaN or +inf.
             ValueError: If a design is not of the domain.
         """
+        if not isinstance(x, Tensor):
+            self._task.domain.check(x)
         left = self.budget - self.spent
         if len(x) > left:
             raise BudgetExceeded(f"{len(x)} designs asked for, but {left} of {self.budget} are left")
@@ -80,8 +82,8 @@ def true_scores(task: Task, x: Tensor) -> Tensor:
     try:
         y = task.evaluate(x).double()
     except Exception as error:
-        name, first = type(task).__name__, x[0].tolist()
-        what = f"{type(error).__name__} ({error}) on {len(x)} designs, the first of them {first}"
+        name, first = type(task).__name__, f", the first of them {x[0].tolist()}" if len(x) else ""
+        what = f"{type(error).__name__} ({error}) on {len(x)} designs{first}"
         raise TaskError(f"{name}.evaluate raised {what}") from error
     if y.shape != x.shape[:1]:
         raise TaskError(f"{type(task).__name__}.evaluate must give {len(x)} scores, got a tensor of {tuple(y.shape)}")

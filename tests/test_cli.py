@@ -221,4 +221,5 @@ def test_commands_that_name_a_plugin_say_when_there_is_none(cli):
     assert "expected task=NAME or optimizer=NAME, got budget=smoke" in cli("show", "budget=smoke").err
     assert "has no diffusion prior to train" in cli("prior", "train", "task=toy").err
     assert "shares the prior in" in cli("prior", "train", "task=airfoil_climb").err, "others would lose theirs"
+    assert "has a prior.safetensors already; replace it with --overwrite" in cli("prior", "train", "task=airfoil").err
     assert "no prior.safetensors to distil" in cli("prior", "distill", "task=airfoil", "--out", ".").err

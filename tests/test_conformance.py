@@ -299,6 +299,21 @@ class InvalidBest(Probe):
         return torch.full((2,), 6.0)
 
 
+class NeedsDesigns(Probe):
+    def features(self, x):
+        return torch.stack(list(x))
+
+
+class NeedsTwo(Probe):
+    def metrics(self, x):
+        return {"spread": float((x - x.mean(0)).square().sum()) / (len(x) - 1)}
+
+
+class LosesMetrics(Probe):
+    def metrics(self, x):
+        return {"mean": float(x.mean())} if len(x) else {}
+
+
 @pytest.mark.parametrize(
     ("task", "test"),
     [
@@ -326,6 +341,24 @@ def test_a_fault_of_a_task_is_caught(task, test):
 
     with pytest.raises((AssertionError, TaskError)):
         getattr(Suite(), test)()
+
+
+@pytest.mark.parametrize(
+    ("task", "test", "argument"),
+    [
+        (NeedsDesigns, "test_few_designs_are_measured_as_many_are", 0),
+        (NeedsTwo, "test_metrics", "prior"),
+        (LosesMetrics, "test_metrics", "prior"),
+    ],
+)
+def test_a_task_that_needs_many_designs_is_caught(task, test, argument):
+    class Suite(TaskSuite):
+        @classmethod
+        def fresh(cls):
+            return task()
+
+    with pytest.raises((AssertionError, RuntimeError, ZeroDivisionError)):
+        getattr(Suite(), test)(argument)
 
 
 def test_check_plugin_gives_pytests_status(capfd):

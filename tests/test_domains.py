@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -37,9 +38,11 @@ def test_rounding_at_the_bounds_stays_inside():
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        ([0.0, 0.0, 10.0], "must be a floating-point tensor, got list"),
-        (torch.zeros(2, 3, dtype=torch.long), "must be a floating-point tensor, got torch.int64"),
-        (torch.zeros(3), r"must be `n x 3`, got \(3,\)"),
+        ([0.0, 0.0, 10.0], r"designs must be a tensor, got list; torch.as_tensor makes one of numbers"),
+        (np.zeros((2, 3), np.float32), r"must be a tensor, got ndarray; torch.as_tensor makes one of numbers"),
+        (torch.zeros(2, 3, dtype=torch.long), r"floating-point tensor, got torch.int64; x.float\(\) makes one"),
+        (torch.zeros(3), r"must be `n x 3`, got \(3,\); x\[None\] is a batch of one design"),
+        (torch.tensor(0.0), r"must be `n x 3`, got \(\)$"),
         (torch.zeros(2, 4), r"must be `n x 3`, got \(2, 4\)"),
         (torch.zeros(1, 2, 3), r"must be `n x 3`, got \(1, 2, 3\)"),
         (torch.tensor([[0.0, torch.nan, 20.0]]), "must be finite, got 1 entries"),
@@ -78,13 +81,27 @@ def test_sequences_are_read_and_written():
     assert selfies.parse(["[=O][C]"]).tolist() == [[1, 0]]
     with pytest.raises(ValueError, match=r"tokens must be of \[C\]\[=O\], got '\['"):
         selfies.parse(["[C][N]"])
-    assert DNA.parse([]).shape == (0, 4)
+
+
+def test_no_designs_are_designs():
+    for domain, none in ((BOX, torch.zeros(0, 3)), (DNA, DNA.parse([]))):
+        assert domain.check(none) is none
+        assert domain.sample(0, generator(0)).shape == none.shape
+    assert DNA.text(DNA.parse([])) == []
+
+
+def test_one_string_is_no_list_of_them():
+    with pytest.raises(ValueError, match=r"expected a list of strings, got the string 'ACGT'; write \['ACGT'\]"):
+        DNA.parse("ACGT")
 
 
 @pytest.mark.parametrize(
     ("x", "message"),
     [
         (torch.zeros(3, 4), "must be a tensor of 64-bit integers, got torch.float32"),
+        (torch.zeros(3, 4, dtype=torch.int32), r"64-bit integers, got torch.int32; x.long\(\) makes one"),
+        (np.zeros((3, 4), np.int64), "must be a tensor, got ndarray"),
+        ([[0, 1, 2, 3]], "must be a tensor, got list"),
         (torch.zeros(3, 5, dtype=torch.long), r"designs must be `n x 4`, got \(3, 5\)"),
         (torch.tensor([[0, 1, 2, 3], [0, 1, 4, 3]]), "from 0 to 3, but sequence 1 has 4 at position 2"),
         (torch.tensor([[-1, 1, 2, 3]]), "sequence 0 has -1 at position 0"),

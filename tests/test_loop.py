@@ -161,8 +161,8 @@ NAN = FULL.clone().index_fill_(0, torch.tensor([3]), math.nan)
         (FULL + math.inf, "must be finite, got 24 entries"),
         (FULL + 100, r"design 0 has 100 at \[0\], where \[-6, 6\] is allowed"),
         (FULL.long(), "must be a floating-point tensor, got torch.int64"),
-        (FULL.tolist(), "must be a floating-point tensor, got list"),
-        (None, "must be a floating-point tensor, got NoneType"),
+        (FULL.tolist(), "must be a tensor, got list"),
+        (None, "must be a tensor, got NoneType"),
     ],
 )
 @pytest.mark.parametrize("call", ["ask", "recommend"])

@@ -4,7 +4,7 @@ import re
 import pytest
 import torch
 
-from bbo_bench.oracle import BudgetExceeded, Oracle, TaskError
+from bbo_bench.oracle import BudgetExceeded, Oracle, TaskError, true_scores
 from bbo_bench.seeding import generator
 from bbo_bench.testing import Probe
 
@@ -111,3 +111,27 @@ def test_the_task_sees_a_detached_copy():
 def test_designs_outside_the_domain_are_refused():
     with pytest.raises(ValueError, match="must lie in the domain"):
         Oracle(Probe(), 3)(X + 10, generator(0))
+
+
+def test_no_designs_have_no_scores_and_cost_nothing():
+    oracle = Oracle(Probe(), 3)
+    scores = oracle(X[:0], generator(0))
+    assert oracle.spent == 0
+    assert [tuple(column.shape) for column in scores] == [(0,)] * 3
+
+    class NeedsOne(Probe):
+        def evaluate(self, x):
+            return super().evaluate(x) - x[0].sum()
+
+    with pytest.raises(TaskError, match=r"NeedsOne.evaluate raised IndexError \(.*\) on 0 designs$"):
+        Oracle(NeedsOne(), 3)(X[:0], generator(0))
+
+
+@pytest.mark.parametrize("x", [X.numpy(), X.tolist()])
+def test_what_is_no_tensor_is_refused_before_it_is_charged(x):
+    oracle = Oracle(Probe(), 3)
+    with pytest.raises(ValueError, match=r"designs must be a tensor, got (ndarray|list); torch.as_tensor"):
+        oracle(x, generator(0))
+    with pytest.raises(ValueError, match="designs must be a tensor"):
+        true_scores(Probe(), x)
+    assert oracle.spent == 0

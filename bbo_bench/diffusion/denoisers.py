@@ -229,6 +229,8 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
         """Predictions for `n x channels x height x width` noisy latents at `n` timesteps (or one for all)."""
+        if not len(x):  # of no images pixel_unshuffle leaves the pixels where they are
+            return x
         output: Tensor = self.net(nn.functional.pixel_unshuffle(x, self.patch), timestep).sample
         return nn.functional.pixel_shuffle(output, self.patch)
 

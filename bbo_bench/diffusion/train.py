@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,11 @@ from bbo_bench.diffusion.schedules import Scheduler, example
 from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.metrics import naturalness
 from bbo_bench.seeding import generator, seeded
+
+LEAST = {"precision": 0.5, "recall": 0.5, "validity": 0.75}
+"""Below what share of the training designs' figures a prior is weak."""
+MADE = re.compile(r"^made:.*\n?(?:[ \t].*\n?|\n)*", re.MULTILINE)
+"""The block `made` of a recipe: its line, and what is indented below it."""
 
 Known = Callable[[Tensor, Generator], Tensor]
 """Draws which numbers of `n x latent_shape` latents a network is shown without noise, and not asked for."""
@@ -128,7 +134,7 @@ def train_prior(task: DiffusionTask, name: str, folder: Path | None = None, devi
         "quality": quality(task, prior.decode(prior.sample(len(task.reference()), generator(0, "quality")))),
     }
     prior.save(folder)
-    (folder / RECIPE).write_text(yaml.safe_dump(recipe, sort_keys=False))
+    _write_made((task.folder / RECIPE).read_text(), recipe["made"], folder)
     return recipe
 
 
@@ -149,8 +155,22 @@ def distill_prior(task: DiffusionTask, name: str, folder: Path | None = None, de
         "command": f"bbo-bench prior distill task={name}",
         "quality": quality(task, prior.decode(prior.transition.denoise(0, z, output))),
     }
-    (folder / RECIPE).write_text(yaml.safe_dump(recipe, sort_keys=False))
+    _write_made((folder / RECIPE).read_text(), recipe["made"], folder)
     return recipe
+
+
+def weaknesses(task: DiffusionTask, figures: dict[str, float]) -> list[str]:
+    """In what the `quality` of a prior's samples falls far below that of as many training designs, a line each.
+
+    Far is less than the share of theirs that `LEAST` says.
+    """
+    data, n = task.training_data(), len(task.reference())
+    typical = quality(task, data[torch.randperm(len(data), generator=generator(0, "typical"))[:n]])
+    return [
+        f"{key} is {figures[key]:.3g}, below {share:.0%} of the training designs' {typical[key]:.3g}"
+        for key, share in LEAST.items()
+        if not figures[key] >= share * typical[key]
+    ]
 
 
 def quality(task: Task, samples: Tensor) -> dict[str, float]:
@@ -164,6 +184,12 @@ def quality(task: Task, samples: Tensor) -> dict[str, float]:
         "validity": round(float(task.valid(samples).double().mean()), 3),
         "validity_of_reference": round(float(task.valid(reference).double().mean()), 3),
     }
+
+
+def _write_made(text: str, made: dict[str, Any], folder: Path) -> None:
+    """Write a recipe to `folder` as it stands in `text`, comments too, but for its block `made`."""
+    kept = MADE.sub("", text).rstrip("\n")
+    (folder / RECIPE).write_text(f"{kept}\n{yaml.safe_dump({'made': made}, sort_keys=False)}")
 
 
 def _randn(like: Tensor, rng: Generator) -> Tensor:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 
 def elbo_z(elbo: Tensor, reference: Tensor) -> float:
-    """Mean ELBO of `n` designs, in standard deviations of the `m` reference designs' above their mean."""
-    return float((elbo.double().mean() - reference.double().mean()) / reference.double().std())
+    """Mean ELBO of `n` designs, in standard deviations of the `m` reference designs' above their mean.
+
+    NaN where the reference has no standard deviation: of fewer than two designs, or of equal ones.
+    """
+    if len(reference) < 2 or not (deviation := reference.double().std()):
+        return math.nan
+    return float((elbo.double().mean() - reference.double().mean()) / deviation)
 
 
 def frechet(a: Tensor, b: Tensor) -> float:
@@ -16,9 +23,15 @@ def frechet(a: Tensor, b: Tensor) -> float:
 
     |mean difference|² + tr(A + B - 2 (A^½ B A^½)^½) for covariances A and B (Heusel et al., 2017). With A = U'U and
     B = V'V the last trace is the sum of the singular values of U V', so no root of a covariance is taken, and fewer
-    samples than features do no harm.
+    samples than features do no harm. NaN where a set has fewer than two points, which no Gaussian fits.
+
+    Raises:
+        ValueError: If features are malformed or not finite.
     """
-    means, factors = zip(*(_gaussian(x.double()) for x in (a, b)), strict=True)
+    a, b = points(a), points(b)
+    if min(len(a), len(b)) < 2:
+        return math.nan
+    means, factors = zip(_gaussian(a), _gaussian(b), strict=True)
     spread = sum(factor.square().sum() for factor in factors)
     overlap = torch.linalg.svdvals(factors[0] @ factors[1].T).sum()
     return float((means[0] - means[1]).square().sum() + spread - 2 * overlap)
@@ -28,11 +41,12 @@ def precision(x: Tensor, reference: Tensor, k: int = 3) -> float:
     """Share of `n x f` points that lie on the `k`-nearest-neighbour manifold of the `m x f` reference points.
 
     The manifold is the union of the balls around the reference points that reach to their `k`-th neighbours
-    (Kynkäänniemi et al., NeurIPS 2019, eq. 1 and 2). With the two sets exchanged, this is the recall.
+    (Kynkäänniemi et al., NeurIPS 2019, eq. 1 and 2). With the two sets exchanged, this is the recall. NaN of no points.
 
     Raises:
-        ValueError: If the reference has no more than `k` points.
+        ValueError: If the reference has no more than `k` points, or points are malformed or not finite.
     """
+    x, reference = points(x), points(reference)
     return float((distances(x, reference) <= _radii(reference, k)).any(1).double().mean())
 
 
@@ -48,8 +62,9 @@ def density(x: Tensor, reference: Tensor, k: int = 5) -> float:
     of its points lie in one ball (Naeem et al., ICML 2020, eq. 3). More than 1 where real designs are dense.
 
     Raises:
-        ValueError: If the reference has no more than `k` points.
+        ValueError: If the reference has no more than `k` points, or points are malformed or not finite.
     """
+    x, reference = points(x), points(reference)
     return float((distances(x, reference) < _radii(reference, k)).double().sum(1).mean()) / k
 
 
@@ -59,9 +74,23 @@ def coverage(x: Tensor, reference: Tensor, k: int = 5) -> float:
     Unlike the recall, it builds no manifold on `x`, which outliers would inflate.
 
     Raises:
-        ValueError: If the reference has no more than `k` points.
+        ValueError: If the reference has no more than `k` points, or points are malformed or not finite.
     """
+    x, reference = points(x), points(reference)
     return float((distances(x, reference) < _radii(reference, k)).any(0).double().mean())
+
+
+def points(x: Tensor) -> Tensor:
+    """`n x f` points in double precision: NaN would compare as far away, and count as an answer.
+
+    Raises:
+        ValueError: If they are not `n x f`, or not finite.
+    """
+    if x.ndim != 2:
+        raise ValueError(f"points must be n x f, got a tensor of {tuple(x.shape)}")
+    if not (finite := x.isfinite()).all():
+        raise ValueError(f"points must be finite, got {int((~finite).sum())} numbers that are NaN or infinite")
+    return x.double()
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:

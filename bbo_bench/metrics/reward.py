@@ -1,7 +1,8 @@
-"""How high the scores are, and how few queries it took. Scores are true, noise-free and finite."""
+"""How high the scores are, and how few queries it took. Scores are true, noise-free and finite; of none, NaN."""
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import torch
@@ -12,7 +13,12 @@ Number = TypeVar("Number", float, Tensor)
 
 def best(y: Tensor) -> float:
     """Highest of `n` scores."""
-    return float(y.max())
+    return float(y.max()) if len(y) else math.nan
+
+
+def deviation(y: Tensor) -> float:
+    """Standard deviation of `n` scores; NaN of fewer than two."""
+    return float(y.double().std()) if len(y) > 1 else math.nan
 
 
 def top(x: Tensor, y: Tensor, k: int = 10) -> Tensor:
@@ -24,7 +30,12 @@ def top(x: Tensor, y: Tensor, k: int = 10) -> Tensor:
         x: `n x shape` designs, in the order of their queries.
         y: Their `n` scores.
         k: How many designs are shipped.
+
+    Raises:
+        ValueError: If a score is NaN or infinite, or there is not one per design.
     """
+    if y.shape != x.shape[:1] or not y.isfinite().all():
+        raise ValueError(f"expected {len(x)} finite scores, got {int(y.isfinite().sum())} in {tuple(y.shape)}")
     distinct = first_occurrences(x)
     stream = torch.where(distinct, y.double(), -torch.inf)
     total = torch.zeros_like(stream)
@@ -43,11 +54,17 @@ def auc(curve: Tensor) -> float:
     at 0 before the first query; here they have no natural zero, so it starts at the first query's value, and a constant
     added to all scores adds to the area. In the middle of a run, the queries so far stand for the budget.
     """
-    return float(torch.trapezoid(torch.cat([curve[:1], curve]))) / len(curve)
+    return float(torch.trapezoid(torch.cat([curve[:1], curve]))) / len(curve) if len(curve) else math.nan
 
 
 def normalized(y: Number, y_prior: float, best_known: float) -> Number:
-    """`y` on the scale where samples of the prior score 0 on average and the best known design 1."""
+    """`y` on the scale where samples of the prior score 0 on average and the best known design 1.
+
+    Raises:
+        ValueError: If the best known design is no better than the prior: there is no such scale then.
+    """
+    if not best_known > y_prior:
+        raise ValueError(f"best_known must be above y_prior, got {best_known} and {y_prior}")
     return (y - y_prior) / (best_known - y_prior)
 
 

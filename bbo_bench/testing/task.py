@@ -8,13 +8,14 @@ from functools import cache
 from typing import Any, ClassVar
 from unittest import mock
 
+import pytest
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from bbo_bench.core import Task
 from bbo_bench.metrics.naturalness import distances
-from bbo_bench.oracle import finite, true_scores
+from bbo_bench.oracle import finite, true_scores, validity
 from bbo_bench.seeding import generator
 from bbo_bench.testing.probe import made
 
@@ -238,6 +239,35 @@ class TaskSuite:
         scores = self.task().validate(x)
         assert scores is None or scores.shape == (2,), f"validate must give 2 scores, got {scores}"
         assert scores is None or not scores.isinf().any(), f"validate gives NaN where it has no score, got {scores}"
+
+    @pytest.mark.parametrize("n", [0, 1])
+    def test_few_designs_are_measured_as_many_are(self, n: int) -> None:
+        """Of no design and of one, every method gives what it gives of many, only fewer; metrics may be NaN."""
+        task, prior, many = self.task(), self.task().prior(), self.designs()["reference"][:8]
+        assert len(true_scores(task, many[:n])) == len(validity(task, many[:n])) == n
+        maps = {"features": task.features, "canonical": task.canonical, "encode": prior.encode}
+        z = prior.encode(many)
+        found = {name: (function(many[:n]), function(many)) for name, function in maps.items()}
+        found["decode"] = prior.decode(z[:n]), prior.decode(z)
+        for name, (few, all_) in found.items():
+            assert few.shape == (n, *all_.shape[1:]) and few.dtype == all_.dtype, (
+                f"{name} of {n} designs must be like that of many, {all_.dtype} of {(n, *all_.shape[1:])}, "
+                f"got {few.dtype} of {tuple(few.shape)}"
+            )
+        assert prior.sample(n, generator(0)).shape == (n, *prior.latent_shape)
+        scores = task.validate(many[:n])
+        assert scores is None or scores.shape == (n,), f"validate must give {n} scores, got {scores}"
+
+    @pytest.mark.parametrize("source", ["prior", "domain", "reference"])
+    def test_metrics(self, source: str) -> None:
+        """Metrics of the domain's own are numbers with the same names, for many designs, equal ones, one or none."""
+        x = self.designs()[source][:8]
+        keys = list(self.task().metrics(self.designs()["reference"][:8]))
+        for designs in (x, x[:1].expand_as(x), x[:1], x[:0]):
+            found = self.task().metrics(designs)
+            assert list(found) == keys, f"metrics of {len(designs)} designs must be {keys}, got {list(found)}"
+            wrong = {key: value for key, value in found.items() if type(value) is not float or math.isinf(value)}
+            assert not wrong, f"metrics of {len(designs)} designs must be finite or NaN, got {wrong}"
 
     def test_render(self) -> None:
         """`render` draws something."""

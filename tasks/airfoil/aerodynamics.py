@@ -33,6 +33,8 @@ def neuralfoil(x: Tensor, alpha: float, reynolds: float, model_size: str) -> Flo
     """
     from neuralfoil import get_aero_from_kulfan_parameters  # takes seconds to import
 
+    if not len(x):  # NeuralFoil takes no empty arrays
+        return Flow(torch.zeros(0, dtype=torch.double), torch.zeros(0, dtype=torch.double))
     design = x.detach().double().numpy().T
     section = {
         "lower_weights": design[:WEIGHTS],

@@ -95,20 +95,22 @@ class Molecule(DiffusionTask):
         """`n x 1` digests of canonical SMILES: one molecule can be written in many ways."""
         names = pmap(chemistry.smiles, self.domain.text(x))
         digests = [hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names]
-        return torch.tensor([[int.from_bytes(digest, "big", signed=True)] for digest in digests])
+        numbers = [int.from_bytes(digest, "big", signed=True) for digest in digests]
+        return torch.tensor(numbers, dtype=torch.long)[:, None]
 
     def metrics(self, x: Tensor) -> dict[str, float]:
         """Mean SA score, mean Tanimoto distance of the pairs, and the Fréchet ChemNet distance to the reference.
 
-        The last is NaN without the package `fcd_torch`.
+        Of what is a molecule: NaN where there is none, or no pair. The last is NaN without the package `fcd_torch`.
         """
-        names = [name for name in pmap(chemistry.smiles, self.domain.text(x)) if name]
-        bits = self._fingerprints(x)
+        found = pmap(chemistry.smiles, self.domain.text(x))
+        names, bits = [name for name in found if name], self._fingerprints(x)[[bool(name) for name in found]]
         common, size = bits @ bits.T, bits.sum(1)
-        alike = (common / (size[:, None] + size - common).clamp_min(1)).fill_diagonal_(0).sum()
+        alike = (common / (size[:, None] + size - common)).fill_diagonal_(0).sum()
+        pairs = len(names) * (len(names) - 1)
         return {
             "sa": float(np.mean(pmap(chemistry.accessibility, names))) if names else math.nan,
-            "tanimoto": 1 - float(alike) / (len(x) * (len(x) - 1)),
+            "tanimoto": 1 - float(alike) / pairs if pairs else math.nan,
             "fcd": self._chemnet_distance(names),
         }
 
@@ -131,7 +133,8 @@ class Molecule(DiffusionTask):
             axes.imshow(np.asarray(MolToImage(found, (PICTURE, PICTURE))))
 
     def _fingerprints(self, x: Tensor) -> Tensor:
-        return torch.tensor(np.stack(pmap(chemistry.fingerprint, self.domain.text(x)))).double()
+        bits = pmap(chemistry.fingerprint, self.domain.text(x))
+        return torch.tensor(np.array(bits, dtype=np.uint8)).reshape(-1, chemistry.BITS).double()
 
     def _chemnet_distance(self, names: list[str]) -> float:
         """To the reference; NaN for fewer than two molecules."""

@@ -76,7 +76,7 @@ class Autoencoder(Codec):
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """See `Prior.encode`; what follows on the 28th word is not seen."""
-        words = torch.tensor(self.spell(x), device=x.device)
+        words = torch.tensor(self.spell(x), dtype=torch.long, device=x.device).reshape(-1, LONGEST)
         return torch.cat([(self._summary(part) - self.mean) / self.std for part in torch.split(words, CHUNK)])
 
     @torch.no_grad()
@@ -86,7 +86,7 @@ class Autoencoder(Codec):
         texts = [[token for word in row for token in self._tokens[word] if token] for row in rows]
         length = self.domain.length
         designs = [text[:length] + [0] * (length - len(text)) for text in texts]
-        return torch.tensor(designs, device=z.device).reshape(-1, length)
+        return torch.tensor(designs, dtype=torch.long, device=z.device).reshape(-1, length)
 
     def spell(self, x: Tensor) -> list[list[int]]:
         """The first 28 words of designs, padded at the end: from the left, always the longest that fits."""

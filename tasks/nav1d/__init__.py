@@ -14,6 +14,7 @@ from bbo_bench.diffusion.codecs import Standardize
 from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.domains import Box
+from bbo_bench.metrics.reward import deviation
 from bbo_bench.seeding import generator
 from bbo_bench.tasks.nav1d.data import BEHAVIOURS, trajectories, transitions
 from bbo_bench.tasks.nav1d.drawing import draw
@@ -129,7 +130,7 @@ class Nav1D(DiffusionTask):
         return {
             "coherency": float(self.coherency(x).mean()),
             "of_optimum": float(y.mean()) / self.best_known,
-            "return_std": float(y.std()),
+            "return_std": deviation(y),
         }
 
     def best_design(self) -> Tensor:

@@ -18,6 +18,7 @@ from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.diffusion.transition import Denoiser
 from bbo_bench.domains import Box
+from bbo_bench.metrics.reward import deviation
 from bbo_bench.seeding import generator
 from bbo_bench.tasks.nav1d.data import BEHAVIOURS, trajectories, transitions
 from bbo_bench.tasks.nav1d.drawing import draw_landscape
@@ -128,7 +129,7 @@ class Nav1DPolicy(DiffusionTask):
 
     def metrics(self, x: Tensor) -> dict[str, float]:
         """The mean coherency, in nats, and the standard deviation of the scores."""
-        return {"coherency": float(self.coherency(x).mean()), "return_std": float(self.evaluate(x).std())}
+        return {"coherency": float(self.coherency(x).mean()), "return_std": deviation(self.evaluate(x))}
 
     def best_design(self) -> Tensor:
         """See `Task.best_design`: what dynamic programming does in the middle, at the start."""

@@ -5,7 +5,7 @@ import yaml
 from bbo_bench.diffusion.codecs import Standardize
 from bbo_bench.diffusion.consistency import FILE, distilled_from, fingerprint
 from bbo_bench.diffusion.task import DiffusionTask
-from bbo_bench.diffusion.train import distill_prior, train_prior
+from bbo_bench.diffusion.train import distill_prior, quality, train_prior, weaknesses
 from bbo_bench.seeding import generator
 from bbo_bench.testing.probe import Probe
 
@@ -67,3 +67,30 @@ def test_a_distilled_consistency_model_is_shipped_with_its_quality(task, tmp_pat
     assert made["consistency"]["quality"]["precision"] > 0.7
     assert made["quality"] == yaml.safe_load((tmp_path / "prior.yaml").read_text())["made"]["quality"]
     assert distilled_from(tmp_path / FILE) == fingerprint(task.prior())
+
+
+def test_a_recipe_keeps_its_comments_and_gets_its_figures_anew(task, tmp_path):
+    before = "# tuned by hand\n" + yaml.safe_dump(RECIPE, sort_keys=False).replace("steps: 400", "steps: 20  # enough")
+    after = "# what follows is mine as well\nnote: kept\n"
+    file = tmp_path / "prior.yaml"
+    file.write_text(f"{before}made:\n  loss: 7\n\n  quality:\n    recall: 0.5\n{after}")
+    made = train_prior(task, "shipped")["made"]
+    text = file.read_text()
+    assert text.startswith(f"{before}{after}made:\n") and "loss: 7" not in text
+    assert yaml.safe_load(text)["made"] == made
+    made = distill_prior(task, "shipped")["made"]
+    text = file.read_text()
+    assert text.startswith(f"{before}{after}made:\n") and text.count("made:") == 1
+    assert yaml.safe_load(text)["made"] == made and "consistency" in made
+
+
+def test_a_prior_that_falls_far_below_the_data_is_called_weak(task):
+    real, rng = task.training_data(), generator(2)
+    assert weaknesses(task, quality(task, real[:100])) == []
+    collapsed = real[:1] + 1e-3 * torch.randn(100, 2, generator=rng)
+    [line] = weaknesses(task, quality(task, collapsed))
+    assert line.startswith("recall is 0") and "below 50% of the training designs'" in line
+    lost = quality(task, torch.tensor([4.0, -4.0]).expand(100, 2))
+    assert [each.split()[0] for each in weaknesses(task, lost)] == ["precision", "recall", "validity"]
+    broken = quality(task, real[:100]) | {"recall": float("nan")}
+    assert [each.split()[0] for each in weaknesses(task, broken)] == ["recall"]

@@ -36,3 +36,18 @@ def test_bandwidth_is_the_median_distance() -> None:
 
 def test_unique_counts_whole_designs() -> None:
     assert unique(torch.tensor([[1, 2], [2, 1], [1, 2], [1, 1]])) == 0.75
+
+
+def test_few_points_have_no_distances_and_one_is_worth_one() -> None:
+    none, one = torch.zeros(0, 3), torch.ones(1, 3)
+    assert math.isnan(pairwise(none)) and math.isnan(pairwise(one))
+    assert math.isnan(vendi(none, 1.0)) and vendi(one, 1.0) == pytest.approx(1.0)
+    assert math.isnan(unique(none)) and unique(one) == 1.0
+    with pytest.raises(ValueError, match="at least two reference points, got 1"):
+        bandwidth(one)
+
+
+@pytest.mark.parametrize("metric", [pairwise, bandwidth, lambda x: vendi(x, 1.0)])
+def test_points_that_are_no_numbers_are_refused(metric) -> None:
+    with pytest.raises(ValueError, match="points must be finite, got 1 numbers"):
+        metric(torch.tensor([[0.0], [math.nan], [1.0]]))

@@ -60,6 +60,32 @@ def test_precision_needs_enough_neighbours() -> None:
         precision(normal(9, 2), normal(3, 2))
 
 
+def test_few_points_have_no_gaussian_and_no_share() -> None:
+    assert math.isnan(frechet(normal(1, 2), normal(9, 2))) and math.isnan(frechet(normal(9, 2), normal(0, 2)))
+    assert math.isnan(precision(normal(0, 2), normal(9, 2)))
+    assert recall(normal(9, 2), normal(9, 2)[:4]) in [i / 9 for i in range(10)]
+    with pytest.raises(ValueError, match="more than 3 points, got 1"):
+        recall(normal(1, 2), normal(9, 2))
+
+
+@pytest.mark.parametrize("metric", [frechet, precision, recall])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_points_that_are_no_numbers_are_refused(metric, value: float) -> None:
+    sound, broken = normal(9, 2), normal(9, 2)
+    broken[4, 1] = value
+    for pair in ((broken, sound), (sound, broken)):
+        with pytest.raises(ValueError, match="points must be finite, got 1 numbers that are NaN or infinite"):
+            metric(*pair)
+    with pytest.raises(ValueError, match=r"points must be n x f, got a tensor of \(9,\)"):
+        metric(sound[:, 0], sound)
+
+
+def test_elbo_z_of_a_reference_without_spread_is_no_number() -> None:
+    y = torch.tensor([1.0, 3.0])
+    assert all(math.isnan(elbo_z(y, reference)) for reference in (y[:0], y[:1], torch.ones(3)))
+    assert math.isnan(elbo_z(y[:0], y)) and elbo_z(y[1:], y) == pytest.approx(1 / math.sqrt(2))
+
+
 def test_elbo_z_counts_the_reference_standard_deviations() -> None:
     reference = torch.tensor([1.0, 3.0])  # mean 2, standard deviation sqrt(2)
     assert elbo_z(torch.tensor([2.0, 4.0, 6.0]), reference) == pytest.approx(math.sqrt(2))

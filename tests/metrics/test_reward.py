@@ -1,8 +1,11 @@
 """Reward metrics against values computed by hand."""
 
+import math
+
+import pytest
 import torch
 
-from bbo_bench.metrics.reward import auc, best, first_occurrences, normalized, proxy_gap, top
+from bbo_bench.metrics.reward import auc, best, deviation, first_occurrences, normalized, proxy_gap, top
 
 
 def column(*values: float) -> torch.Tensor:
@@ -44,3 +47,28 @@ def test_best_normalized_and_gap() -> None:
     assert best(y) == 2.0
     assert [normalized(y, 1.0, 3.0) for y in (1.0, 2.0, 3.0, 0.0)] == [0.0, 0.5, 1.0, -0.5]
     assert proxy_gap(torch.tensor([3.0, 3.0, 3.0]), y) == 3.0
+
+
+def test_of_no_scores_there_is_none_and_of_one_no_deviation() -> None:
+    x, y = torch.zeros(0, 3), torch.zeros(0)
+    assert all(
+        math.isnan(value) for value in (best(y), auc(y), proxy_gap(y, y), deviation(y), deviation(y.new_ones(1)))
+    )
+    assert top(x, y).shape == first_occurrences(x).shape == (0,)
+    assert top(column(7), torch.tensor([2.0])).tolist() == [2.0] and auc(torch.tensor([2.0])) == 2.0
+    assert deviation(torch.tensor([1.0, 3.0])) == pytest.approx(math.sqrt(2))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_scores_that_are_no_numbers_are_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="expected 2 finite scores, got 1"):
+        top(column(0, 1), torch.tensor([1.0, value]))
+    with pytest.raises(ValueError, match=r"expected 2 finite scores, got 3 in \(3,\)"):
+        top(column(0, 1), torch.ones(3))
+
+
+def test_a_scale_needs_a_best_above_the_prior() -> None:
+    for best_known in (1.0, 0.5, math.nan):
+        with pytest.raises(ValueError, match="best_known must be above y_prior, got"):
+            normalized(0.7, 1.0, best_known)
+    assert math.isnan(normalized(math.nan, 0.0, 1.0))

@@ -173,6 +173,14 @@ def test_metrics_of_molecules(task: Molecule) -> None:
     assert twice["tanimoto"] == pytest.approx(0)
 
 
+def test_what_is_no_molecule_adds_no_diversity(task: Molecule) -> None:
+    padding, x = torch.zeros(4, 48, dtype=torch.long), task.reference()[:3]
+    for few in (padding, padding[:0], x[:1], torch.cat([padding, x[:1]])):
+        assert math.isnan(task.metrics(few)["tanimoto"])
+    assert task.metrics(torch.cat([padding, x])) == pytest.approx(task.metrics(x), nan_ok=True)
+    assert task.canonical(padding).unique().numel() == 1
+
+
 def test_processes_give_the_same_scores(task: Molecule) -> None:
     x = torch.cat([task.reference()[:24], torch.zeros(1, 48, dtype=torch.long)])
     with limited_threads(1):

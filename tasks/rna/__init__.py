@@ -13,15 +13,16 @@ from bbo_bench.diffusion.codecs import OneHot
 from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.domains import Sequences
 from bbo_bench.parallel import pmap
-from bbo_bench.tasks.rna.cloverleaf import GAP, POSITIONS, bases, complete, distance, target
+from bbo_bench.tasks.rna.alignment import Profile, closed
+from bbo_bench.tasks.rna.cloverleaf import GAP, POSITIONS, agreement, bases, distance
 from bbo_bench.tasks.rna.drawing import draw
-from bbo_bench.tasks.rna.folding import Fold, ensemble_defect, fold
+from bbo_bench.tasks.rna.folding import Fold, fold, pair_probabilities
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ALPHABET = (*"ACGU", GAP)
-CORNERS = torch.tensor([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1], [0, 0, 0]]) / 8**0.5
+CORNERS = torch.tensor([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1], [0, 0, 0]], dtype=torch.float32) / 8**0.5
 """The tokens as points: bases are the corners of a regular tetrahedron with edges of 1, a gap is its centre."""
 
 
@@ -29,7 +30,7 @@ class TRNA(DiffusionTask):
     """Stability of the fold of an RNA, the negative of its minimum free energy in kcal/mol at 37 °C.
 
     A design is a sequence over the 76 numbered positions of tRNAs (`POSITIONS`), each A, C, G, U or a gap. Gaps may be
-    anywhere; they are closed before anything is computed.
+    anywhere; they are closed before anything is computed, so that all that is said of a design is said of its molecule.
 
     Args:
         max_distance: Base pairs by which the fold of a valid design may differ from the cloverleaf.
@@ -51,6 +52,7 @@ class TRNA(DiffusionTask):
         with np.load(Path(__file__).with_name("trna.npz")) as file:
             designs, held_out = torch.as_tensor(file["x"]).long(), torch.as_tensor(file["held_out"])
         self._training, self._reference = designs[~held_out], designs[held_out]
+        self._profile = Profile.fit(self._training)
 
     def training_data(self) -> Tensor:
         """`n x 76` sequences that fold into a cloverleaf, on which the prior is trained."""
@@ -82,25 +84,23 @@ class TRNA(DiffusionTask):
         return pmap(fold, [bases(design) for design in self.domain.text(x)])
 
     def distances(self, x: Tensor) -> Tensor:
-        """Base-pair distances between the folds of `n x 76` designs and the cloverleaf."""
-        folds = zip(self.domain.text(x), self.folds(x), strict=True)
-        return torch.tensor([distance(design, each.structure) for design, each in folds], dtype=torch.long)
+        """Base-pair distances between the folds of `n x 76` designs and the cloverleaf where they fit it best."""
+        return torch.tensor([distance(each.structure) for each in self.folds(x)], dtype=torch.long)
 
     def features(self, x: Tensor) -> Tensor:
-        """`n x 228` coordinates of the tokens; the squared distance of two sequences counts where they differ."""
-        return CORNERS[x].flatten(1)
+        """`n x 237` coordinates of the tokens at the 79 positions that the family's profile gives them.
+
+        The squared distance of two sequences counts where they differ.
+        """
+        return CORNERS[self._profile.align(x)].flatten(1)
 
     def canonical(self, x: Tensor) -> Tensor:
         """See `Task.canonical`: the gaps moved to the end."""
-        return x.gather(1, (x == ALPHABET.index(GAP)).long().argsort(dim=1, stable=True))
+        return closed(x)
 
     def validate(self, x: Tensor) -> Tensor:
-        """Expected share of bases that the Boltzmann ensemble pairs as the cloverleaf does, 1 - ensemble defect.
-
-        From 0 to 1. It is multiplied by the share of the cloverleaf's pairs of which the design has both bases, so that
-        a short sequence gains nothing from stems that it cannot form.
-        """
-        return torch.tensor(pmap(agreement, self.domain.text(x)), dtype=torch.double)
+        """F-score of the base pairs of the Boltzmann ensemble against those of the cloverleaf, from 0 to 1."""
+        return torch.tensor(pmap(ensemble_agreement, self.domain.text(x)), dtype=torch.double)
 
     def render(self, x: Tensor, axes: Axes) -> None:
         """See `Task.render`: the fold of least energy."""
@@ -108,7 +108,6 @@ class TRNA(DiffusionTask):
         draw(bases(design), fold(bases(design)).structure, axes)
 
 
-def agreement(design: str) -> float:
+def ensemble_agreement(design: str) -> float:
     """`TRNA.validate` of a design of 76 characters."""
-    share = complete(design)
-    return share * (1 - ensemble_defect(bases(design), target(design))) if share else 0.0
+    return agreement(pair_probabilities(bases(design)))

@@ -57,7 +57,7 @@ def search(start: tuple[str, int, int]) -> tuple[float, str]:
         candidate = moved(design, rng)
         structure, energy = fold(bases(candidate))
         accepted = -energy >= score or rng.random() < math.exp((-energy - score) / temperature)
-        if accepted and distance(candidate, structure) <= max_distance:
+        if accepted and distance(structure) <= max_distance:
             design, score = candidate, -energy
             best = max(best, (score, design))
     return best

@@ -67,7 +67,7 @@ def place(aligned: str) -> str | None:
 def folds(design: str) -> bool:
     """Whether a design folds into a cloverleaf, with little probability of anything else."""
     sequence = bases(design)
-    if distance(design, fold(sequence).structure) > FAR:
+    if distance(fold(sequence).structure) > FAR:
         return False
     return ensemble_defect(sequence, target(design)) < MAX_DEFECT
 

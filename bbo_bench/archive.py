@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from bbo_bench.core import Domain, Optimizer, Problem, State
+from bbo_bench.core import Domain, Optimizer, Problem, State, UnsuitableError
 from bbo_bench.domains import Box, Sequences
 
 
@@ -25,7 +25,7 @@ class ArchiveOptimizer(Optimizer):
         domains: The kinds of domain that it can search.
 
     Raises:
-        TypeError: If the domain is of another kind.
+        UnsuitableError: If the domain is of another kind.
     """
 
     domains: ClassVar[tuple[type[Domain], ...]] = (Box,)
@@ -34,9 +34,8 @@ class ArchiveOptimizer(Optimizer):
         super().__init__(problem, rng)
         if not isinstance(problem.domain, self.domains):
             searched = "a " + " or ".join(domain.__name__ for domain in self.domains)
-            raise TypeError(
-                f"{type(self).__name__} searches {searched}, got the domain {type(problem.domain).__name__}; "
-                "choose an optimizer for this domain"
+            raise UnsuitableError(
+                f"{type(self).__name__} searches {searched}, got the domain {type(problem.domain).__name__}"
             )
         self.domain = problem.domain
         self.rounds: list[tuple[Tensor, Tensor]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,11 +108,11 @@ def show(parsed: argparse.Namespace) -> int:
 
 def check(parsed: argparse.Namespace) -> int:
     """The conformance suite on one plugin."""
+    from bbo_bench.plan import check as check_settings
     from bbo_bench.testing import check_plugin
 
     choice = _named(parsed.plugin)
-    if choice.missing:
-        raise PluginError(f"{choice.name} needs {', '.join(choice.missing)}, not installed here; {choice.remedy}")
+    check_settings(choice, choice.settings)
     return int(check_plugin(choice.kind, choice.name))
 
 
@@ -147,7 +148,9 @@ def make_prior(parsed: argparse.Namespace) -> int:
     device = resolve(parsed.device).type
     folder = parsed.out or task.folder
     if parsed.action == "distill" and not (folder / WEIGHTS).exists():
-        raise PluginError(f"{folder} has no {WEIGHTS} to distil; make it with bbo-bench prior train {parsed.task}")
+        out = ["--out", str(parsed.out)] if parsed.out else []
+        command = shlex.join(["bbo-bench", "prior", "train", f"task={choice.name}", *out])
+        raise PluginError(f"{folder} has no {WEIGHTS} to distil; make it with `{command}`")
     if parsed.action == "train" and (folder / WEIGHTS).exists() and not parsed.overwrite:
         raise PluginError(
             f"{folder} has a {WEIGHTS} already; replace it with --overwrite, "

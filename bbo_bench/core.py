@@ -21,6 +21,10 @@ State = dict[str, Any]
 """What `tell` has changed: tensors, numbers, strings, bytes, and dicts or lists of them."""
 
 
+class UnsuitableError(ValueError):
+    """An optimizer cannot work on a problem, whatever its numbers: its domain, prior or data are of another kind."""
+
+
 class Domain(ABC):
     """The set of designs that may be proposed."""
 
@@ -204,6 +208,9 @@ class Optimizer(ABC):
     Draw every random number from `rng`. The loop seeds it anew before each `ask`, `tell` and `recommend`, so its state
     need not be saved, and a run that was killed resumes byte for byte. `ask` and `recommend` change nothing that a
     later call depends on, except that `tell` may use what the `ask` before it has stored.
+
+    The constructor raises `UnsuitableError` for a problem that it cannot work on. A sweep builds each of its pairs once
+    before the first run, so keep it cheap.
     """
 
     def __init__(self, problem: Problem, rng: Generator) -> None:

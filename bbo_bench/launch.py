@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,8 @@ from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bbo_bench.plan import ConfigError, Plan, reason, shown, takes
+from bbo_bench.arguments import SWEEP, check_arguments
+from bbo_bench.plan import ConfigError, Plan, check_names, reason, shown, takes
 from bbo_bench.plugins import KINDS, Choice, Kind, choices, suggestion, unknown
 
 Known = dict[Kind, dict[str, Choice]]
@@ -65,15 +66,17 @@ def launch(arguments: Sequence[str]) -> None:
     """
     store = ConfigStore.instance()
     store.store(name="schema", node=Schema)
-    for kind, found in _known().items():
+    known = _known()
+    sys.argv = ["bbo-bench run"]  # which Hydra's parsers read their name from
+    check_arguments(arguments, Schema.__dataclass_fields__, known)
+    for kind, found in known.items():
         for choice in found.values():
             store.store(group=kind, name=choice.name, node=OmegaConf.create(choice.settings), provider=str(choice.file))
-    _check_names(arguments)
     traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors its way and exits
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")  # joblib's workers, after Ctrl-C
     try:
-        sys.argv = ["bbo-bench run", *_left_to_runs(arguments)]
+        sys.argv += _left_to_runs(arguments)
         hydra.main(config_path="pkg://bbo_bench.conf", config_name="config", version_base="1.3")(job)()
     except (HydraException, OmegaConfBaseException) as error:
         if traceback:
@@ -86,6 +89,8 @@ def job(config: DictConfig) -> None:
     settings = HydraConfig.get()
     try:
         plan = _plan(config, settings, _known())
+        if settings.mode != RunMode.MULTIRUN:
+            _check_pairs([plan])
         plan.execute(_line(settings))
         if settings.mode != RunMode.MULTIRUN:  # it would tear the bars of runs side by side
             print(plan.outcome())
@@ -114,9 +119,11 @@ class Sweep(Callback):
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor", UserWarning)
         atexit.register(_tidy, Path(config.hydra.sweep.dir).absolute())
         try:
-            known = _known()
-            self.plans = [_plan(each, each.hydra, known, seed) for each, seed in _expanded(config)]
+            known, runs = _known(), list(_expanded(config))
+            _check_names((each for each, _ in runs), known)
+            self.plans = [_plan(each, each.hydra, known, seed) for each, seed in runs]
             self._check_folders()
+            _check_pairs(self.plans)
             Path(config.hydra.sweep.dir).mkdir(parents=True)
         except Exception as error:
             raise SystemExit(f"error: {_explained(error)}") from error
@@ -144,29 +151,36 @@ class Sweep(Callback):
             seen.add(plan.folder)
 
 
-def _check_names(arguments: Sequence[str]) -> None:
-    """Raise `ConfigError` where a setting of the run itself is unknown: Hydra would miss the right one before that."""
-    known = Schema.__dataclass_fields__
-    for word in arguments:
-        name = re.match(r"(\w+)=", word)
-        if name and name[1] not in known:
-            raise ConfigError(f"there is no setting {name[1]}; {suggestion(name[1], known)}")
-
-
 def _left_to_runs(arguments: Sequence[str]) -> list[str]:
-    """Hydra's command line, where a sweep's single values of a plugin's settings are sweeps of one value.
+    """Hydra's command line, `-m` first, where a sweep's single values of a plugin's settings are sweeps of one value.
 
     Hydra applies single values before it has composed a run, when there is no plugin yet that could have the setting.
     """
-    if not {"-m", "--multirun"} & set(arguments):
+    if not SWEEP & set(arguments):
         return list(arguments)
+    arguments = sorted(arguments, key=lambda word: word not in SWEEP)
     single = re.compile(rf"((?:{'|'.join(KINDS)})\.[^=]+)=(.*)", re.DOTALL)
-    found = {each: single.fullmatch(each) for each in arguments}
     parser = OverridesParser.create()
     return [
-        f"{match[1]}=choice({match[2]})" if match and not parser.parse_override(each).is_sweep_override() else each
-        for each, match in found.items()
+        f"{match[1]}=choice({match[2]})"
+        if (match := single.fullmatch(word)) and not parser.parse_override(word).is_sweep_override()
+        else word
+        for word in arguments
     ]
+
+
+def _check_names(configs: Iterable[DictConfig], known: Known) -> None:
+    """Check the names of all settings before the first import of a plugin, which takes seconds."""
+    for config in {id(each): each for each in configs}.values():
+        for kind in KINDS:
+            settings: Any = OmegaConf.to_container(config[kind], resolve=True)
+            check_names(known[kind][config.hydra.runtime.choices[kind]], settings)
+
+
+def _check_pairs(plans: Sequence[Plan]) -> None:
+    from bbo_bench.pairs import check_pairs
+
+    check_pairs(plans)
 
 
 def _line(settings: Any) -> int:
@@ -237,6 +251,8 @@ def _explained(error: Exception) -> str:
         if group in KINDS:
             return unknown(group, name, error.options)
         return f"there is no {group} named {name!r}; {suggestion(name, error.options)}"
+    if absent := re.match(r"You must specify '(\w+)'", lines[0]):
+        return f"{absent[1]} is missing: add {absent[1]}=NAME; `bbo-bench list` has all"
     cause = error.__cause__
     if not isinstance(cause, OmegaConfBaseException):
         return " ".join(lines)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import inspect
 import os
-from collections.abc import Mapping
+import shlex
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from bbo_bench.plugins import KINDS, Choice, Kind, PluginError, UsageError, suggestion
+from bbo_bench.plugins import KINDS, RESERVED, Choice, Kind, PluginError, UsageError, suggestion
+from bbo_bench.signatures import imported, outline, parameters
+
+if TYPE_CHECKING:
+    from bbo_bench.core import Task
+    from bbo_bench.loop import Build
 
 SUPPLIED = {"task": 0, "optimizer": 2}
 """How many leading arguments of a constructor the suite supplies: the problem and the generator."""
@@ -51,11 +56,14 @@ class Plan:
             UsageError: If a number, the device or the budget makes no sense, a plugin cannot be imported, or it does
                 not take its settings.
         """
+        values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        chosen = {kind: known[kind][names[kind]] for kind in KINDS}
+        for kind in KINDS:  # all names before the first import, which takes seconds
+            check_names(chosen[kind], values[kind])
         from bbo_bench.device import resolve
 
-        values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         for kind in KINDS:
-            check(known[kind][names[kind]], values[kind])
+            check(chosen[kind], values[kind])
         seed, threads = values["seed"], values["threads"]
         if seed < 0 or threads < 1:
             raise ConfigError(f"seed must be at least 0 and threads at least 1, got seed={seed}, threads={threads}")
@@ -88,11 +96,9 @@ class Plan:
                 return
             try:
                 with limited_threads(self.config["threads"]):
-                    task = instantiate(self._settings("task"), _convert_="all")
-                    build = instantiate(self._settings("optimizer"), _convert_="all", _partial_=True)
                     run(
-                        task,
-                        build,
+                        self.task(),
+                        self.build(),
                         budget=_budget(self.config),
                         seed=self.config["seed"],
                         device=torch.device(self.config["device"]),
@@ -104,6 +110,16 @@ class Plan:
                     record.fail(error)
                 raise
 
+    def task(self) -> Task:
+        """The task, built."""
+        task: Task = instantiate(self._settings("task"), _convert_="all")
+        return task
+
+    def build(self) -> Build:
+        """What builds the optimizer."""
+        build: Build = instantiate(self._settings("optimizer"), _convert_="all", _partial_=True)
+        return build
+
     def outcome(self) -> str:
         """What the complete run has come to, in one line: its last row of metrics."""
         with (self.folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
@@ -111,7 +127,7 @@ class Plan:
         names = {"mean": "reward_mean", "validity": "validity", "best": "best"}
         known = [f"{name} {float(row[key]):.3g}" for name, key in names.items() if row.get(key)]
         numbers = ", ".join(known) or "complete"  # without evaluation there are none
-        report = f"bbo-bench report {shown(self.folder.parents[2])}"
+        report = shlex.join(["bbo-bench", "report", shown(self.folder.parents[2])])
         return f"{shown(self.folder)}: {numbers} after {row['queries']} queries; {report}"
 
     def _settings(self, kind: Kind) -> dict[str, Any]:
@@ -120,10 +136,17 @@ class Plan:
 
 def check(choice: Choice, settings: Mapping[str, Any]) -> None:
     """Raise `PluginError` unless the plugin can be imported and its constructor takes these settings."""
-    label = f"{choice.kind} {choice.name}"
+    check_names(choice, settings)
+    _check_target(_label(choice), settings, SUPPLIED[choice.kind], _imported)
+
+
+def check_names(choice: Choice, settings: Mapping[str, Any]) -> None:
+    """Raise `PluginError` where the plugin's text shows that it does not take these settings. Nothing is imported."""
+    label = _label(choice)
     if choice.missing:
         raise PluginError(f"{label} needs {', '.join(choice.missing)}, not installed here; {choice.remedy}")
-    _check_target(label, settings, SUPPLIED[choice.kind])
+    _check_reserved(choice, settings)
+    _check_target(label, settings, SUPPLIED[choice.kind], lambda _, target: outline(target))
     for key, value in settings.items():
         if isinstance(choice.settings.get(key), int | float) and isinstance(value, str):
             raise PluginError(f"{label}: {key} must be a number like {choice.settings[key]}, got {value!r}")
@@ -135,15 +158,17 @@ def check(choice: Choice, settings: Mapping[str, Any]) -> None:
 def takes(target: str, key: str) -> bool:
     """Whether the class that a `_target_` names takes a setting of that name."""
     try:
-        return key in {p.name for p in _parameters(_imported("it", target))}
+        return key in {p.name for p in parameters(outline(target) or _imported("it", target))}
     except PluginError:
         return False
 
 
 def reason(error: BaseException) -> str:
-    """What stopped a run, in one line."""
+    """What stopped a run, in one line; several pairs that cannot work have a line each."""
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, ConfigError):
+        return str(error)
     text = " ".join(str(error).split())
     return text if isinstance(error, UsageError) else f"{type(error).__name__}: {text}"
 
@@ -161,39 +186,51 @@ def _budget(values: Mapping[str, Any]) -> Any:
     return Budget(tuple(budget["rounds"]), budget["evaluation"], budget["validation"])
 
 
-def _check_target(label: str, settings: Mapping[str, Any], supplied: int) -> None:
-    parameters = _parameters(_imported(label, settings["_target_"]))[supplied:]
-    named = {p.name: p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+def _label(choice: Choice) -> str:
+    return f"{choice.kind} {choice.name}"
+
+
+def _check_reserved(choice: Choice, settings: Mapping[str, Any]) -> None:
+    """Raise `PluginError` where a setting has a name that the suite, YAML or Hydra gives another meaning."""
+    label = _label(choice)
+    if settings["_target_"] != choice.settings["_target_"]:
+        raise PluginError(f"{label}: _target_ is the plugin's own; choose another class by {choice.kind}=NAME")
+    words = [key for key in settings if key in RESERVED or key in ("_partial_", "_args_", "_convert_")]
+    target = outline(choice.settings["_target_"])
+    taken = parameters(target) if target is not None else []
+    supplied = {p.name for p in taken[: SUPPLIED[choice.kind]]}
+    words += [p.name for p in taken[SUPPLIED[choice.kind] :] if p.name in RESERVED]
+    words += [key for key in settings if key in supplied]
+    if words:
+        raise PluginError(
+            f"{label}: no setting may be called {words[0]}, which the suite uses itself; rename the argument of the "
+            f"constructor ({', '.join([*RESERVED, *supplied])} are reserved)"
+        )
+
+
+def _check_target(label: str, settings: Mapping[str, Any], supplied: int, look: Callable[[str, str], Any]) -> None:
+    """Raise `PluginError` unless what `look` finds takes the settings; where it finds None, nothing is known."""
+    target = look(label, settings["_target_"])
+    if target is not None:
+        _check_keys(label, settings, parameters(target)[supplied:])
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and "_target_" in value:
+            _check_target(f"{label}, {key},", value, 0, look)
+
+
+def _check_keys(label: str, settings: Mapping[str, Any], taken: list[inspect.Parameter]) -> None:
+    named = {p.name: p for p in taken if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
     keys = {key for key in settings if not (key.startswith("_") and key.endswith("_"))}
-    unknown = [] if any(p.kind is p.VAR_KEYWORD for p in parameters) else sorted(keys - named.keys())
+    unknown = [] if any(p.kind is p.VAR_KEYWORD for p in taken) else sorted(keys - named.keys())
     if unknown:
         raise PluginError(f"{label} has no setting {unknown[0]}; {suggestion(unknown[0], named)}")
     absent = sorted(name for name, p in named.items() if p.default is p.empty and name not in keys)
     if absent and not settings.get("_partial_"):
         raise PluginError(f"{label} needs a value for {', '.join(absent)}; add it to the YAML or set it with +")
-    for key, value in settings.items():
-        if isinstance(value, Mapping) and "_target_" in value:
-            _check_target(f"{label}, {key},", value, 0)
-
-
-def _parameters(target: Any) -> list[inspect.Parameter]:
-    """What a function or a class takes; what its constructor passes on by `**` is what the next base class takes."""
-    if not inspect.isclass(target):
-        return list(inspect.signature(target).parameters.values())
-    found: dict[str, inspect.Parameter] = {}
-    for base in target.__mro__:
-        if "__init__" not in vars(base):
-            continue
-        own = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
-        found |= {p.name: p for p in own if p.name not in found and p.kind is not p.VAR_KEYWORD}
-        if not any(p.kind is p.VAR_KEYWORD for p in own):
-            break
-    return list(found.values())
 
 
 def _imported(label: str, target: str) -> Any:
-    module, _, name = target.rpartition(".")
     try:
-        return getattr(importlib.import_module(module), name)
+        return imported(target)
     except Exception as error:
         raise PluginError(f"{label} cannot be imported: {target} raised {type(error).__name__}: {error}") from error

@@ -6,12 +6,14 @@ import difflib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -21,6 +23,8 @@ VARIABLE = "BBO_BENCH_PLUGINS"
 """Environment variable: folders that hold `tasks/` or `optimizers/`, separated as in `$PATH`."""
 METADATA = ("summary", "requires", "extra", "quick")
 """Keys of a choice's YAML that describe it; its constructor does not see them."""
+RESERVED = ("name", "defaults", *METADATA)
+"""Words that no setting may be called: a run's record keeps the plugin's name with its settings, YAML its metadata."""
 
 
 class UsageError(RuntimeError):
@@ -152,10 +156,16 @@ def _unique(kind: Kind, paths: Iterable[Path]) -> dict[str, Path]:
 
 def _load(file: Path) -> dict[str, Any]:
     try:
-        node = OmegaConf.to_container(OmegaConf.load(file))
-    except (OSError, YAMLError, OmegaConfBaseException) as error:
+        node = OmegaConf.to_container(_parsed(file.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:
         raise PluginError(f"{file} cannot be read: {error}") from error
     return {str(key): value for key, value in node.items()} if isinstance(node, dict) else {}
+
+
+@cache
+def _parsed(text: str) -> DictConfig | ListConfig:
+    """The content of a YAML file, parsed once, as that takes longer than all else here."""
+    return OmegaConf.load(StringIO(text))
 
 
 def _is_choice(node: dict[str, Any]) -> bool:
@@ -191,6 +201,6 @@ def _merge(
                 f"{files[chain[-1]]}: defaults names {base!r}, which is no other {kind}; {suggestion(str(base), nodes)}"
             )
         layers.append(node if base == "_self_" else _merge(kind, (*chain, base), files, nodes))
-    merged = OmegaConf.to_container(OmegaConf.merge(*layers))
+    merged = OmegaConf.to_container(OmegaConf.merge(*layers)) if len(layers) > 1 else layers[0]
     assert isinstance(merged, dict)
     return {str(key): value for key, value in merged.items()}

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bbo_bench.archive import ArchiveOptimizer
-from bbo_bench.core import Problem
+from bbo_bench.core import Problem, UnsuitableError
 from bbo_bench.domains import Box
 
 
@@ -47,5 +47,5 @@ def test_points_outside_become_designs_of_the_domain(archive):
 
 
 def test_needs_a_box():
-    with pytest.raises(TypeError, match="Archive searches a Box, got the domain str"):
+    with pytest.raises(UnsuitableError, match="Archive searches a Box, got the domain str"):
         Archive(Problem("ACGT", None, (4,)), torch.Generator())

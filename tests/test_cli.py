@@ -1,3 +1,4 @@
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -109,7 +110,27 @@ def test_a_complete_run_is_skipped_and_another_configuration_refused(cli, tmp_pa
         ([*RUN[1:], "+optimizer.stop=1"], "optimizer toy_search has no setting stop; did you mean step?"),
         (["-m", *RUN[1:], "+optimizer.stop=1,2"], "optimizer toy_search has no setting stop; did you mean step?"),
         ([*RUN[1:], "optimizer.step=wide"], "step must be a number like 0.5, got 'wide'"),
-        ([*RUN[1:], "seed=one"], "'one' of type 'str' could not be converted to Integer"),
+        ([*RUN[1:], "seed=one"], "seed must be a whole number, as in seed=1, got seed=one"),
+        ([*RUN[1:], "seed="], "seed must be a whole number, as in seed=1, got seed="),
+        ([*RUN[1:], "seed=1,2"], "seed=1,2 is several values, of which a run takes one; add -m"),
+        (["task=toy,airfoil", "optimizer=toy_search"], "task=toy,airfoil is several values"),
+        ([*RUN[1:], "experiment=smoke"], "a preset is added to a run's settings, by +experiment=smoke"),
+        ([*RUN[1:], "budget=32"], "budget=32 names no budget; queries per round are set by 'budget.rounds=[32]'"),
+        ([*RUN[1:], "budget.rounds=64"], "as in 'budget.rounds=[64]', got budget.rounds=64"),
+        ([*RUN[1:], "budget.rounds=64,128"], "as in 'budget.rounds=[64,128]', got budget.rounds=64,128"),
+        ([*RUN[1:], "budget.rounds=[64, 128"], "its brackets must close within one word"),
+        ([*RUN[1:], "name=a=b"], """quotes within quotes: "name='a=b'\""""),
+        ([*RUN[1:], "name="], "name needs a value, got name="),
+        ([*RUN[1:], "step=1"], "there is no setting step; did you mean optimizer.step?"),
+        ([*RUN[1:], "+budget=smoke"], "budget is set without +: budget=smoke"),
+        ([*RUN[1:], "~seed"], "a setting cannot be removed"),
+        (["Task=toy", "optimizer=toy_search"], "there is no setting Task; did you mean task?"),
+        (["toy", "toy_search"], "expected SETTING=VALUE, got toy; did you mean task=toy?"),
+        (["--task=toy"], "settings are written without dashes: task=toy, got --task=toy"),
+        ([*RUN[1:], "--multi-run"], "there is no option --multi-run; -m makes a sweep"),
+        ([*RUN[1:], "hydra.launcher.n_jobs=2"], "choose one with it, as in -m hydra/launcher=joblib"),
+        ([*RUN[1:], "+optimizer.name=x"], "optimizer toy_search: no setting may be called name"),
+        ([*RUN[1:], "optimizer._target_=os.system"], "_target_ is the plugin's own"),
         ([*RUN[1:], "seed=-1"], "seed must be at least 0"),
         ([*RUN[1:], "threads=0"], "threads at least 1"),
         (["task=toy", "optimizer=rwr", "optimizer.diversity=1"], "add it by +optimizer.diversity="),
@@ -117,7 +138,7 @@ def test_a_complete_run_is_skipped_and_another_configuration_refused(cli, tmp_pa
         ([*RUN[1:], "device=gpu"], "device=gpu is unknown; use one of auto, cpu"),
         ([*RUN[1:], "budget.rounds=[0,4]"], "positive numbers of queries, got [0, 4]"),
         ([*RUN[1:], "budget.validation=1000"], "0 <= validation <= evaluation"),
-        (["task=toy"], "You must specify 'optimizer'"),
+        (["task=toy"], "optimizer is missing: add optimizer=NAME; `bbo-bench list` has all"),
         ([*RUN[1:], "hydra/launcher=jolib"], "there is no hydra/launcher named 'jolib'; did you mean joblib?"),
     ],
 )
@@ -223,3 +244,36 @@ def test_commands_that_name_a_plugin_say_when_there_is_none(cli):
     assert "shares the prior in" in cli("prior", "train", "task=airfoil_climb").err, "others would lose theirs"
     assert "has a prior.safetensors already; replace it with --overwrite" in cli("prior", "train", "task=airfoil").err
     assert "no prior.safetensors to distil" in cli("prior", "distill", "task=airfoil", "--out", ".").err
+
+
+@pytest.mark.parametrize("word", ["optimizer.kl_wait=1", "+optimizer.kl_wait=1", "optimizer.kl_weight=abc", "sed=1"])
+def test_a_typo_is_refused_before_anything_heavy_is_imported(word):
+    program = f"""
+import sys
+from bbo_bench.cli import main
+try:
+    status = main(["run", "-m", "task=airfoil", "optimizer=sqdf", {word!r}])
+except SystemExit as stop:
+    status = stop.code
+assert status and "torch" not in sys.modules, status
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_pairs_that_cannot_work_are_refused_together_with_what_can(cli, tmp_path):
+    status, _, err = cli("run", "-m", "task=toy,rna", "optimizer=cma_es,genetic,sqdf", "seed=0,1", *TINY)
+    assert status == 1
+    toy, toys, rna, rnas = err.splitlines()
+    assert toy == "error: sqdf cannot work on toy: SQDF steers a DiffusionPrior, got Gaussian"
+    assert rna == "cma_es cannot work on rna: CmaEs searches a Box, got the domain Sequences"
+    assert {"cma_es", "genetic", "turbo"} <= set(toys.removeprefix("on toy these can: ").split(", "))
+    can = set(rnas.removeprefix("on rna these can: ").split(", "))
+    assert {"genetic", "turbo", "sqdf"} <= can and not {"cma_es", "qlogei", "idql"} & can
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_printed_command_works_when_pasted(cli):
+    out = cli(*RUN, *TINY, """name='a b é/x=1, "y"'""").out
+    command = shlex.split(out[out.index("bbo-bench report") :])
+    assert command == ["bbo-bench", "report", 'results/a b é/x=1, "y"']
+    assert cli(*command[1:], "--out", "out").status == 0

@@ -10,7 +10,7 @@ from itertools import accumulate
 import torch
 from torch import Generator, Tensor
 
-from bbo_bench.core import Optimizer, Problem, State
+from bbo_bench.core import Optimizer, Problem, State, UnsuitableError
 from bbo_bench.device import precise
 from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.scale import Scale
@@ -32,7 +32,7 @@ class Generative(Optimizer):
             others of its batch, in root mean squares per dimension.
 
     Raises:
-        TypeError: If the problem's prior is no `DiffusionPrior`.
+        UnsuitableError: If the problem's prior is no `DiffusionPrior`.
         ValueError: If `diversity` is negative.
     """
 
@@ -41,7 +41,7 @@ class Generative(Optimizer):
     ) -> None:
         super().__init__(problem, rng)
         if not isinstance(problem.prior, DiffusionPrior):
-            raise TypeError(f"{type(self).__name__} steers a DiffusionPrior, got {type(problem.prior).__name__}")
+            raise UnsuitableError(f"{type(self).__name__} steers a DiffusionPrior, got {type(problem.prior).__name__}")
         if diversity < 0:
             raise ValueError(f"diversity must be at least 0, got {diversity}")
         self.prior = problem.prior
@@ -91,9 +91,9 @@ class Generative(Optimizer):
         return self.standardized(self.proxy(z)) + self.bonus(z)
 
     def check_stochastic(self) -> None:
-        """Raise `ValueError` unless every step of the sampler draws noise."""
+        """Raise `UnsuitableError` unless every step of the sampler draws noise."""
         if not (self.transition.std > 0).all():
-            raise ValueError(
+            raise UnsuitableError(
                 f"{type(self).__name__} needs a stochastic sampler: set eta > 0 and min_std > 0 in the prior"
             )
 

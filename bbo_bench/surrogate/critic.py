@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from bbo_bench.core import Problem, State
+from bbo_bench.core import Problem, State, UnsuitableError
 from bbo_bench.scale import Scale
 from bbo_bench.surrogate.networks import Weights, copied, forward, initial
 
@@ -73,10 +73,11 @@ class IQL:
         """Take up the data set of a problem.
 
         Raises:
-            ValueError: If it has none, or its scores are not what `online` could learn from.
+            UnsuitableError: If it has none.
+            ValueError: If its scores are not what `online` could learn from.
         """
         if problem.offline is None:
-            raise ValueError(
+            raise UnsuitableError(
                 "a critic learns from the transitions of a control task's data set, and this task has none: "
                 "choose a task such as nav1d, or a proxy that learns from scores: bbo_bench.surrogate.ensemble.Ensemble"
             )

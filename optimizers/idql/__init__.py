@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from bbo_bench.core import Problem
+from bbo_bench.core import Problem, UnsuitableError
 from bbo_bench.diffusion.finetune import check_counts
 from bbo_bench.diffusion.inpainting import inpaint
 from bbo_bench.diffusion.steering import Steered
@@ -31,7 +31,8 @@ class IDQL(Steered):
         **shared: See `Steered`.
 
     Raises:
-        ValueError: If a setting is out of range, or the task says of no part of a design that it is given.
+        ValueError: If a setting is out of range.
+        UnsuitableError: If the task says of no part of a design that it is given.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class IDQL(Steered):
         if temperature <= 0:
             raise ValueError(f"expected temperature > 0, got {temperature=}")
         if problem.offline is None:
-            raise ValueError("starts are given by a control task: expected a task such as nav1d, whose plans have one")
+            raise UnsuitableError(
+                "starts are given by a control task: expected a task such as nav1d, whose plans have one"
+            )
         self.given = problem.offline.given
         self.per_design, self.choice, self.temperature = candidates, choice, temperature
         self.resamples = resamples

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bbo_bench.plan import shown
 from bbo_bench.plugins import choices
-from bbo_bench.report.aggregate import ENOUGH, RESAMPLES
+from bbo_bench.report.aggregate import ENOUGH
 from bbo_bench.report.runs import Run, Runs, flat
 
 Pictures = dict[str, str | None]
@@ -38,7 +38,7 @@ def markdown(runs: Runs, command: str, text: str, pictures: Mapping[str, str | N
         f"Every table and figure here was made by `{command}` from the folders of these runs, made by",
         "```\n" + "\n".join(commands(runs.complete)) + "\n```",
         f"Runs: {len(runs.complete)} complete, {len(runs.left_out)} left out. Values are interquartile means over "
-        f"seeds with 95% intervals of a stratified bootstrap ({RESAMPLES} resamples), on true scores. `data` are real "
+        f"seeds with 95% intervals of a trimmed t from {ENOUGH} seeds on, on true scores. `data` are real "
         "designs that the prior never saw. `hypervolume`, which tuning maximizes, is the normalized score (at least 0) "
         "times validity times the pairwise distance over that of the data (at most 1), of each seed. "
         f"{caution}".rstrip(),
@@ -61,8 +61,8 @@ def caution(results: pd.DataFrame) -> str:
     if not (results["seeds"] < ENOUGH).any():
         return ""
     return (
-        f"Some rows have fewer than {ENOUGH} seeds: on one task their 95% interval is just the lowest and the highest "
-        "seed's value, which holds the truth less often than 95%, and a single seed has none."
+        f"Some rows have fewer than {ENOUGH} seeds, too few for an interval: the values of their seeds are shown "
+        "instead, in braces in tables and as points in figures."
     )
 
 

@@ -27,7 +27,16 @@ CAPTIONS = {
     "titled with. Where optimizers are many: the one of highest hypervolume in each group.",
     "sweep": "At the end of the budget, over the values of the one setting in which an optimizer's runs differ, evenly "
     "spaced; bands are 95% intervals.",
-    "over_tasks": "Normalized mean score: 0 is the prior's, 1 that of the best known design.",
+    "profiles": "Share of runs that end above a score, over all scores: of two optimizers the higher line is better "
+    "there. Bands are 95% intervals of a bootstrap over tasks and seeds, from five tasks on.",
+    "ranks": "Mean ranks over tasks, 1 the best. Friedman's test asks whether all optimizers are alike; bars join "
+    "those whose ranks are within Nemenyi's critical difference, and so are not told apart at 5%.",
+    "improvement": "Probability that a run of the row's optimizer ends above one of the column's, mean over tasks.",
+    "runtimes": "Share of runs and targets that have been reached, over queries: targets lie at tenths of the way from "
+    "the prior's mean score to the best known. Also as expected runtimes (queries spent over successes): "
+    "[runtimes.csv](runtimes.csv).",
+    "over_tasks": "Bars: how well these tasks' mean is known. Normalized mean score: "
+    "0 is the prior's, 1 that of the best known design.",
 }
 
 

@@ -29,10 +29,8 @@ def test_bootstraps_do_not() -> None:
 @pytest.mark.parametrize("law", simulation.LAWS)
 @pytest.mark.parametrize("tasks", [5, 16])
 def test_intervals_over_tasks_hold_the_truth(law: str, tasks: int) -> None:
-    """Five seeds of a skewed law have a biased mean, which errors that shrink with many tasks do not cover."""
-    these = simulation.over_tasks(simulation.seeds_only, simulation.LAWS[law], tasks, 4000)
-    assert these >= (0.88 if law == "lognormal" and tasks > 5 else 0.93)
-    assert simulation.over_tasks(simulation.tasks_too, simulation.LAWS[law], tasks, 2000) >= 0.93
+    assert simulation.over_tasks(simulation.seeds_only, simulation.LAWS[law], tasks, 2000) >= 0.93
+    assert simulation.over_tasks(simulation.tasks_too, simulation.LAWS[law], tasks, 1000) >= 0.93
 
 
 @pytest.mark.parametrize("law", simulation.LAWS)

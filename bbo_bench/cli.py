@@ -1,4 +1,4 @@
-"""The command line: `bbo-bench run | report | list | show | check | card | prior`. Only who needs torch imports it."""
+"""The command line: `bbo-bench run | report | compare | list | ...`. Only who needs torch imports it."""
 
 from __future__ import annotations
 
@@ -74,6 +74,25 @@ def report(parsed: argparse.Namespace) -> int:
     except ReportError as error:
         raise UsageError(str(error)) from error
     print(f"{summary_text(page)}\nwritten: {page}")
+    return 0
+
+
+def compare(parsed: argparse.Namespace) -> int:
+    """Optimizers against one of them, or two folders of the same runs against each other."""
+    from bbo_bench.report import ReportError, reproduction, write_comparison
+
+    try:
+        if parsed.reproduction:
+            if len(parsed.folders) != 2:
+                raise UsageError(f"--reproduction compares 2 folders of the same runs, got {len(parsed.folders)}")
+            lines, same = reproduction(*parsed.folders, rtol=parsed.rtol, atol=parsed.atol)
+            print(lines)
+            return int(not same)
+        if parsed.against is None:
+            raise UsageError("compare needs --against OPTIMIZER, or --reproduction with two folders")
+        print(write_comparison(parsed.folders, parsed.against, parsed.metric, parsed.out))
+    except ReportError as error:
+        raise UsageError(str(error)) from error
     return 0
 
 
@@ -212,6 +231,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="results/<name>, or any above runs")
     command.add_argument("--out", type=Path, help="where to write (default: FOLDER/report)")
     command.set_defaults(command=report)
+    command = commands.add_parser("compare", help="optimizers against one of them, or a reproduction against its runs")
+    command.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="results/<name>, or any above runs")
+    command.add_argument("--against", metavar="OPTIMIZER", help="the one that all others are compared with")
+    command.add_argument("--metric", default="score", help="a column of metrics.csv (default: score)")
+    command.add_argument("--out", type=Path, help="where to write (default: FOLDER/report)")
+    command.add_argument("--reproduction", action="store_true", help="are two folders of the same runs equal?")
+    command.add_argument("--rtol", type=float, default=1e-9, help="relative tolerance of it (default: 1e-9)")
+    command.add_argument("--atol", type=float, default=1e-12, help="absolute tolerance of it (default: 1e-12)")
+    command.set_defaults(command=compare)
     command = commands.add_parser("list", help="tasks and optimizers, a line each, and what those that cannot run need")
     command.set_defaults(command=list_plugins)
     command = commands.add_parser("show", help="the card of a task or an optimizer")

@@ -1,4 +1,4 @@
-"""Across seeds: the interquartile mean and its 95% stratified bootstrap interval (Agarwal et al., NeurIPS 2021)."""
+"""Across seeds: interquartile means with intervals that a simulation has tried (`benchmarks/coverage.py`)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import bootstrap, trim_mean
+from scipy.stats import t, trim_mean, ttest_1samp
 
-from bbo_bench.report.names import reference
+from bbo_bench.report.names import headline, reference
 
 Floats = NDArray[np.float64]
-RESAMPLES = 2000
-SEED = 0
-ESTIMATE = ["iqm", "low", "high", "seeds"]
+CUT = 0.25
+"""Share of the seeds that the interquartile mean leaves out on each side, their number rounded down."""
 ENOUGH = 5
-"""Seeds from which on an interval is more than the range of their values."""
+"""Seeds, or tasks, from which on there is an interval; fewer are shown themselves."""
+ESTIMATE = ["iqm", "low", "high", "seeds"]
+SEEDS = ["lowest", "lowest_seed", "values"]
+"""The lowest value with its seed, and the values of all seeds."""
 
 
 class Estimate(NamedTuple):
@@ -28,30 +30,63 @@ class Estimate(NamedTuple):
     high: Floats
 
 
-def interquartile_mean(*strata: Floats, axis: int = 0) -> Floats:
-    """Mean of what is left when the lowest and the highest quarter of all strata's values are cut, rounded down."""
-    return np.asarray(trim_mean(np.concatenate(strata, axis=axis), 0.25, axis=axis))
+def interquartile_mean(values: Floats) -> Floats:
+    """Mean over the rows of what is left of each column when its lowest and its highest quarter are cut."""
+    return np.asarray(trim_mean(values, CUT, axis=0))
+
+
+def standard_error(values: Floats) -> tuple[Floats, int]:
+    """Standard errors of the interquartile means of `seeds x columns`, and their degrees of freedom.
+
+    Yuen (1974): with the cut values moved to the nearest that are kept, the sum of squares over h (h − 1). Here h = n/2
+    is what a cut of exactly a quarter leaves of n seeds, not what its rounding leaves: of 5 seeds one is cut on each
+    side, not 1.25, so that 3 are kept (2 degrees of freedom) but h is 2.5.
+    """
+    n = len(values)
+    cut = int(CUT * n)
+    ordered = np.sort(values, axis=0)
+    squares = (n - 1) * ordered.clip(ordered[cut], ordered[n - 1 - cut]).var(axis=0, ddof=1)
+    h = (1 - 2 * CUT) * n
+    return np.sqrt(squares / (h * (h - 1))), n - 2 * cut - 1
 
 
 def estimate(*strata: Floats) -> Estimate:
     """Interquartile means with 95% intervals, from values without NaN, `seeds x columns` in each stratum.
 
-    The percentile bootstrap draws seeds anew within each stratum (a task), the same seeds for every column. An interval
-    is NaN where a stratum has a single seed.
+    The interval is Tukey and McLaughlin's trimmed t, for the mean of the middle half of the population. Of several
+    strata (tasks) it is the mean over strata of their interquartile means, with Welch and Satterthwaite's degrees of
+    freedom: seeds are what is sampled. Ends are NaN where a stratum has fewer than `ENOUGH` seeds.
     """
-    iqm = interquartile_mean(*strata)
-    if min(map(len, strata)) < 2:
+    iqm = np.mean([interquartile_mean(values) for values in strata], axis=0)
+    if min(map(len, strata)) < ENOUGH:
         return Estimate(iqm, np.full_like(iqm, np.nan), np.full_like(iqm, np.nan))
-    interval = bootstrap(
-        strata,
-        interquartile_mean,
-        axis=0,
-        vectorized=True,
-        method="percentile",
-        n_resamples=RESAMPLES,
-        rng=np.random.default_rng(SEED),
-    ).confidence_interval
-    return Estimate(iqm, np.asarray(interval.low), np.asarray(interval.high))
+    errors, freedom = zip(*map(standard_error, strata), strict=True)
+    variances = np.square(errors)
+    total = variances.sum(axis=0)
+    spread = np.where(total > 0, total, 1)  # without any spread the interval is a point, whatever its freedom
+    shares = (variances / spread) ** 2 / np.asarray(freedom)[:, None]
+    half = t.ppf(0.975, 1 / np.where(total > 0, shares.sum(axis=0), 1)) * np.sqrt(total) / len(strata)
+    return Estimate(iqm, iqm - half, iqm + half)
+
+
+class Mean(NamedTuple):
+    """The mean of a vector, the ends of Student's 95% interval, and the two-sided p of a mean of 0."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+
+
+def student(values: Floats) -> Mean:
+    """Of a vector without NaN; interval and p are NaN where it has fewer than `ENOUGH` values."""
+    mean = float(values.mean())
+    if len(values) < ENOUGH:
+        return Mean(mean, np.nan, np.nan, np.nan)
+    if np.ptp(values) == 0:  # no spread, no t
+        return Mean(mean, mean, mean, float(mean == 0))
+    found = ttest_1samp(values, 0)
+    return Mean(mean, *map(float, found.confidence_interval(0.95)), float(found.pvalue))
 
 
 def derived(table: pd.DataFrame) -> pd.DataFrame:
@@ -68,7 +103,7 @@ def derived(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def per_task(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
-    """A row per task, optimizer, round and metric: queries, `iqm`, `low`, `high`, and the `seeds` that have a value."""
+    """A row per task, optimizer, round and metric: queries, `ESTIMATE` and `SEEDS` of the seeds that have a value."""
     rows = []
     for (task, optimizer, round_), group in table.groupby(["task", "optimizer", "round"], sort=False):
         key = {"task": task, "optimizer": optimizer, "round": round_, "queries": group["queries"].iloc[0]}
@@ -76,20 +111,30 @@ def per_task(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def over_tasks(table: pd.DataFrame, order: Sequence[str], metric: str = "normalized") -> pd.DataFrame:
-    """A row per optimizer that was run on all tasks, in `order`, at the end of the budgets: `iqm`, `low`, `high`.
+def at_the_end(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each task's last round."""
+    return table[table["round"] == table.groupby("task")["round"].transform("max")]
 
-    The strata are its `tasks`; scores over other tasks would not compare.
+
+def over_tasks(table: pd.DataFrame, order: Sequence[str], metric: str | None = None) -> pd.DataFrame:
+    """A row per optimizer that was run on all tasks, in `order`, at the end of the budgets; by default of `headline`.
+
+    `iqm` is the mean over its `tasks` of their interquartile means, which lets no task drop out (and estimates the mean
+    of what these are expected to be with as many seeds); `low` and `high`
+    say how well these tasks' mean is known (seeds are what is sampled), `tasks_low` and `tasks_high` what other tasks
+    like these would give (tasks are). Scores over other tasks would not compare.
     """
-    last = table[table["round"] == table.groupby("task")["round"].transform("max")]
+    metric = metric or headline(table.columns)
+    last = at_the_end(table).dropna(subset=[metric])
     tasks = last.groupby("optimizer")["task"].nunique()
     rows = []
-    for optimizer in (name for name in order if tasks[name] == last["task"].nunique()):
+    for optimizer in (name for name in order if tasks.get(name) == table["task"].nunique()):
         group = last[last["optimizer"] == optimizer]
         strata = [part[[metric]].to_numpy(float) for _, part in group.groupby("task")]
-        values = (float(value[0]) for value in estimate(*strata))
-        rows.append([optimizer, len(strata), *values, len(group)])
-    return pd.DataFrame(rows, columns=["optimizer", "tasks", *ESTIMATE])
+        iqm, low, high = (float(value[0]) for value in estimate(*strata))
+        across = student(np.concatenate([interquartile_mean(values) for values in strata]))
+        rows.append([optimizer, len(strata), iqm, low, high, len(group), across.low, across.high])
+    return pd.DataFrame(rows, columns=["optimizer", "tasks", *ESTIMATE, "tasks_low", "tasks_high"])
 
 
 def _estimates(group: pd.DataFrame, metrics: Sequence[str]) -> list[dict[str, Any]]:
@@ -98,7 +143,9 @@ def _estimates(group: pd.DataFrame, metrics: Sequence[str]) -> list[dict[str, An
     partial = [[metric] for metric in metrics if metric not in whole and group[metric].notna().any()]
     rows = []
     for part in [whole, *partial] if whole else partial:
-        values = group[part].dropna().to_numpy(float)
-        columns = zip(part, *estimate(values), strict=True)
-        rows += [dict(zip(("metric", *ESTIMATE), (*column, len(values)), strict=True)) for column in columns]
+        known = group[["seed", *part]].dropna()
+        values, seeds = known[part].to_numpy(float), known["seed"].to_numpy()
+        lowest = values.argmin(0)
+        columns = [*estimate(values), [len(values)] * len(part), values.min(0), seeds[lowest], map(tuple, values.T)]
+        rows += [dict(zip(("metric", *ESTIMATE, *SEEDS), row, strict=True)) for row in zip(part, *columns, strict=True)]
     return rows

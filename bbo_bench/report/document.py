@@ -11,7 +11,7 @@ from hydra.errors import InstantiationException
 from matplotlib.figure import Figure
 
 from bbo_bench.plan import shown
-from bbo_bench.report import aggregate, figures, overview, page, tables, typeset
+from bbo_bench.report import across, aggregate, figures, overview, page, runtimes, tables, typeset
 from bbo_bench.report.families import Families, families, order
 from bbo_bench.report.gallery import chosen, gallery, task_of
 from bbo_bench.report.layout import theme
@@ -48,6 +48,7 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
     text = _write_tables(results, over, tables.cost(runs.complete, names), kin, command, out)
     caution = page.caution(results)
     text = "\n\n".join(filter(None, [text, page.left_out(runs)])) + "\n"
+    runtimes.expected(runtimes.runtimes(runs.complete)).to_csv(out / "runtimes.csv", index=False)
     pictures = _write_figures(runs.complete, estimates, results, over, whole, out)
     (out / SUMMARY).write_text(text + (f"\n{caution}\n" if caution else ""))
     path = out / "report.md"
@@ -63,7 +64,8 @@ def summary_text(report: Path) -> str:
 def _write_tables(
     results: pd.DataFrame, over: pd.DataFrame | None, costs: pd.DataFrame, kin: Families, command: str, out: Path
 ) -> str:
-    results.to_csv(out / "results.csv", index=False)
+    values = results["values"].map(lambda each: " ".join(f"{value:.6g}" for value in each), na_action="ignore")
+    results.assign(values=values).to_csv(out / "results.csv", index=False)
     costs.to_csv(out / "cost.csv", index=False)
     found = typeset.result_tables(results, kin)
     (out / "results.tex").write_text(typeset.latex(found, command))
@@ -96,6 +98,8 @@ def _write_figures(
             _save(_gallery(each, best), out, f"{task}_gallery", pictures)
         if over is not None and not over.empty:
             _save(overview.over_tasks(over, families(runs)), out, "over_tasks", pictures)
+            for name, figure in across.across(runs, whole).items():
+                _save(figure, out, name, pictures)
     return pictures
 
 

@@ -46,7 +46,8 @@ def curves(estimates: pd.DataFrame, table: pd.DataFrame, families: Families) -> 
 
 def trade_off(results: pd.DataFrame, families: Families) -> Figure:
     """One task's mean score against naturalness and diversity at the end of the budget; a line joins the KL weights."""
-    wide = results.pivot(index="optimizer", columns="metric", values=["iqm", "low", "high"]).astype(float)
+    wide = results.pivot(index="optimizer", columns="metric", values=["iqm", "low", "high", "values"])
+    wide = wide.astype({column: float for column in wide.columns if column[0] != "values"})
     shown = [metric for metric in TRADE_OFFS if metric in wide["iqm"]]
 
     def draw(panel: Axes, metric: str, members: Collection[str]) -> None:
@@ -72,13 +73,24 @@ def _look(name: str, members: Collection[str]) -> Style:
 
 
 def curve(panel: Axes, x: Sequence[float], line: pd.DataFrame, look: Style, alpha: float) -> None:
-    """`iqm` over `x`, and the interval from `low` to `high`."""
+    """`iqm` over `x`, and the interval from `low` to `high`; a point for each seed where there is none."""
     if look is BEHIND:
         panel.plot(x, line["iqm"], color=look.color, linewidth=0.8, zorder=1)
         return
     panel.plot(x, line["iqm"], color=look.color, marker=look.marker, linestyle=look.line, markerfacecolor=look.face)
     low, high = line[["low", "high"]].to_numpy(float).T
     panel.fill_between(x, low, high, color=look.color, alpha=alpha, linewidth=0)
+    points = [(place, value) for place, values in zip(x, few(line), strict=True) for value in values]
+    if points:
+        panel.plot(*zip(*points, strict=True), ".", color=look.color, markersize=3, alpha=0.7)
+
+
+def few(rows: pd.DataFrame) -> list[tuple[float, ...]]:
+    """Of each row the values of its seeds where they are too few for an interval, else nothing."""
+    if "values" not in rows:  # means over tasks
+        return [()] * len(rows)
+    pairs = zip(rows["values"], rows["low"], strict=True)
+    return [values if np.isnan(low) and isinstance(values, tuple) else () for values, low in pairs]
 
 
 def _level(panel: Axes, metric: str, table: pd.DataFrame) -> None:
@@ -119,6 +131,10 @@ def _front(panel: Axes, points: pd.DataFrame, metric: str, look: Style) -> None:
     panel.errorbar(x, y, sides[1], sides[0], color=look.color, elinewidth=0.8, alpha=0.7, **line)
     edge: dict[str, Any] = {"edgecolor": look.color if look.hollow else "white", "linewidth": 1 if look.hollow else 0.6}
     panel.scatter(x, y, s=sizes, facecolor=look.face, marker=look.marker, zorder=3 + (look == style(PRIOR)), **edge)
+    for _, point in points.iterrows():
+        seeds = [few(point.unstack(0).loc[[key]])[0] for key in ("reward_mean", metric)]
+        if seeds[0] and len(seeds[0]) == len(seeds[1]):
+            panel.plot(*seeds, ".", color=look.color, markersize=3, alpha=0.7)
 
 
 def _data(panel: Axes, wide: pd.DataFrame, metric: str) -> None:

@@ -72,3 +72,8 @@ def own(columns: Iterable[str]) -> list[str]:
 def reference(metric: str) -> str:
     """The column that holds a metric's value for the reference designs."""
     return f"{metric}_reference"
+
+
+def headline(columns: Iterable[str]) -> str:
+    """The metric that heads a report: `score`, or the normalized mean score of runs from before there was one."""
+    return "score" if "score" in columns else "normalized"

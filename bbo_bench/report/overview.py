@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bbo_bench.report.families import Families
-from bbo_bench.report.figures import DATA_LINE
+from bbo_bench.report.figures import DATA_LINE, few
 from bbo_bench.report.layout import PANEL, legend
 from bbo_bench.report.names import AXES, DATA, PRIOR
 from bbo_bench.report.style import ARMS, Style, group_style, grouped, style
@@ -57,10 +57,13 @@ def over_tasks(estimates: pd.DataFrame, families: Families) -> Figure:
 
 
 def _intervals(panel: Axes, rows: pd.DataFrame, look_of: Callable[[str], Style]) -> None:
-    """A bar from `low` to `high` and a mark at `iqm` for each row, from the top."""
+    """A bar from `low` to `high`, or a point for each seed, and a mark at `iqm` for each row, from the top."""
+    seeds = few(rows)
     for height, (name, values) in enumerate(rows[["iqm", "low", "high"]].astype(float).iterrows()):
         look = look_of(str(name))
         panel.plot(values[["low", "high"]], [height, height], color=look.color, linewidth=6, alpha=0.35)
+        if seeds[height]:
+            panel.plot(seeds[height], [height] * len(seeds[height]), "|", color=look.color, markersize=7, alpha=0.6)
         panel.plot(values["iqm"], height, color=look.color, marker=look.marker, markerfacecolor=look.face)
     panel.set(yticks=range(len(rows)), yticklabels=rows.index, ylim=(len(rows) - 0.4, -0.6))
 

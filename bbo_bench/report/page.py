@@ -10,7 +10,7 @@ import pandas as pd
 
 from bbo_bench.plan import shown
 from bbo_bench.plugins import choices
-from bbo_bench.report.aggregate import ENOUGH, RESAMPLES
+from bbo_bench.report.aggregate import ENOUGH
 from bbo_bench.report.runs import Run, Runs, flat
 
 Pictures = dict[str, str | None]
@@ -27,7 +27,16 @@ CAPTIONS = {
     "titled with. Where optimizers are many: the one of highest hypervolume in each group.",
     "sweep": "At the end of the budget, over the values of the one setting in which an optimizer's runs differ, evenly "
     "spaced; bands are 95% intervals.",
-    "over_tasks": "Normalized mean score: 0 is the prior's, 1 that of the best known design.",
+    "profiles": "Share of runs that end above a score, over all scores: of two optimizers the higher line is better "
+    "there. Bands are 95% intervals of a bootstrap over tasks and seeds, from five tasks on.",
+    "ranks": "Mean ranks over tasks, 1 the best. Friedman's test asks whether all optimizers are alike; bars join "
+    "those whose ranks are within Nemenyi's critical difference, and so are not told apart at 5%.",
+    "improvement": "Probability that a run of the row's optimizer ends above one of the column's, mean over tasks.",
+    "runtimes": "Share of runs and targets that have been reached, over queries: targets lie at tenths of the way from "
+    "the prior's mean score to the best known. Also as expected runtimes (queries spent over successes): "
+    "[runtimes.csv](runtimes.csv).",
+    "over_tasks": "Bars: how well these tasks' mean is known. Normalized mean score: "
+    "0 is the prior's, 1 that of the best known design.",
 }
 
 
@@ -38,7 +47,7 @@ def markdown(runs: Runs, command: str, text: str, pictures: Mapping[str, str | N
         f"Every table and figure here was made by `{command}` from the folders of these runs, made by",
         "```\n" + "\n".join(commands(runs.complete)) + "\n```",
         f"Runs: {len(runs.complete)} complete, {len(runs.left_out)} left out. Values are interquartile means over "
-        f"seeds with 95% intervals of a stratified bootstrap ({RESAMPLES} resamples), on true scores. `data` are real "
+        f"seeds with 95% intervals of a trimmed t from {ENOUGH} seeds on, on true scores. `data` are real "
         "designs that the prior never saw. `hypervolume`, which tuning maximizes, is the normalized score (at least 0) "
         "times validity times the pairwise distance over that of the data (at most 1), of each seed. "
         f"{caution}".rstrip(),
@@ -61,8 +70,8 @@ def caution(results: pd.DataFrame) -> str:
     if not (results["seeds"] < ENOUGH).any():
         return ""
     return (
-        f"Some rows have fewer than {ENOUGH} seeds: on one task their 95% interval is just the lowest and the highest "
-        "seed's value, which holds the truth less often than 95%, and a single seed has none."
+        f"Some rows have fewer than {ENOUGH} seeds, too few for an interval: the values of their seeds are shown "
+        "instead, in braces in tables and as points in figures."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -180,11 +181,19 @@ def _distinct(runs: list[Run], left_out: dict[Path, str]) -> list[Run]:
         if not other.metrics.equals(run.metrics):
             raise ReportError(
                 f"{shown(other.folder)} and {shown(run.folder)} are both {run.task}, {run.optimizer}, seed {run.seed}, "
-                "and differ; report their experiments separately"
+                "and differ; report their experiments separately, or see where and by how much: bbo-bench compare "
+                f"--reproduction {shlex.join(map(shown, _apart(other.folder, run.folder)))}"
             )
         if other is not run:
             left_out[run.folder] = f"the same run as {shown(other.folder)}"
     return list(seen.values())
+
+
+def _apart(one: Path, other: Path) -> tuple[Path, Path]:
+    """The folders above two runs from which on their paths are alike."""
+    while one.name == other.name and one.parent != other.parent:
+        one, other = one.parent, other.parent
+    return one, other
 
 
 def _check_budgets(runs: list[Run]) -> None:

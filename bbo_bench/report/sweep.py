@@ -41,7 +41,7 @@ def sweeps(runs: Iterable[Run]) -> dict[str, dict[str, dict[str, float]]]:
 
 def sweep(results: pd.DataFrame, setting: str, lines: Lines) -> Figure:
     """One task's metrics at the end of the budget over the values of a setting, which are evenly spaced."""
-    rows = results.set_index(["optimizer", "metric"])[["iqm", "low", "high"]].astype(float)
+    rows = results.set_index(["optimizer", "metric"])
     values = sorted({value for each in lines.values() for value in each.values()})
 
     def draw(panel: Axes, metric: str, members: Collection[str]) -> None:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pandas as pd
 
-from bbo_bench.report.aggregate import ESTIMATE
-from bbo_bench.report.names import DATA, DERIVED, METRICS, own, reference
+from bbo_bench.report.aggregate import ESTIMATE, SEEDS, at_the_end
+from bbo_bench.report.names import DATA, DERIVED, METRICS, PRIOR, own, reference
 from bbo_bench.report.runs import Run
 
+PRIOR_LEVEL = {"normalized": 0.0}
+"""What metrics are for the prior, by definition."""
 PHASES = ["ask", "oracle", "tell", "evaluation"]
 
 
 def results(estimates: pd.DataFrame, table: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
-    """Every metric at the end of the budget, in tidy form: task, optimizer, metric, iqm, low, high, seeds.
+    """Every metric at the end of the budget, in tidy form: task, optimizer, metric, `ESTIMATE`, `SEEDS`, below_prior.
 
-    The task's reference designs are the optimizer `data`.
+    The task's reference designs are the optimizer `data`. `below_prior` is the share of seeds whose value is below the
+    prior's: below the median of `prior_sampling`, or 0 of `normalized`; NaN where that has not been run.
     """
-    last = estimates[estimates["round"] == estimates.groupby("task")["round"].transform("max")]
-    parts = [last[["task", "optimizer", "metric", *ESTIMATE]]]
+    parts = [_below_prior(at_the_end(estimates)[["task", "optimizer", "metric", *ESTIMATE, *SEEDS]])]
     metrics = [*DERIVED, *METRICS, *own(table.columns)]
     for task, group in table.groupby("task"):
         known = [metric for metric in metrics if reference(metric) in group and group[reference(metric)].notna().any()]
@@ -29,6 +32,20 @@ def results(estimates: pd.DataFrame, table: pd.DataFrame, order: Sequence[str]) 
     ranks = {"optimizer": [*order, DATA], "metric": metrics}
     keys = {key: pd.Categorical(whole[key], categories=values, ordered=True) for key, values in ranks.items()}
     return whole.assign(**keys).sort_values(["task", "optimizer", "metric"], ignore_index=True)
+
+
+def _below_prior(last: pd.DataFrame) -> pd.DataFrame:
+    prior = last[last["optimizer"] == PRIOR]
+    levels = dict(zip(zip(prior["task"], prior["metric"], strict=True), prior["values"].map(np.median), strict=True))
+    keys = zip(last["task"], last["metric"], last["values"], strict=True)
+    shares = [
+        _share_below(values, levels.get((task, metric), PRIOR_LEVEL.get(metric))) for task, metric, values in keys
+    ]
+    return last.assign(below_prior=shares)
+
+
+def _share_below(values: Sequence[float], level: float | None) -> float:
+    return np.nan if level is None else float(np.mean(np.array(values) < level))
 
 
 def cost(runs: Iterable[Run], order: Sequence[str]) -> pd.DataFrame:

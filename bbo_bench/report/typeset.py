@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from math import floor, log10
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from bbo_bench.report.aggregate import ESTIMATE
 from bbo_bench.report.families import Families
-from bbo_bench.report.names import DATA, OWN, TABLES, own
+from bbo_bench.report.names import DATA, OWN, TABLES, headline, own
 from bbo_bench.report.style import grouped
 from bbo_bench.report.tables import PHASES
 
-Cells = dict[str, dict[str, list[float]]]
-"""By optimizer and metric: interquartile mean and both ends of the interval, or one value."""
+
+class Cell(NamedTuple):
+    """A value; beside it both ends of its interval, or the values of seeds that are too few for one."""
+
+    value: float
+    interval: tuple[float, ...] = ()
+    seeds: tuple[float, ...] = ()
+
+
+Cells = dict[str, dict[str, Cell]]
+"""By optimizer and metric."""
+SEED_COLUMNS = {
+    "iqm": ("mean", None),
+    "lowest": ("lowest", None),
+    "lowest_seed": ("of seed", 0),
+    "seeds": ("seeds", 0),
+    "below_prior": ("share below the prior", 2),
+}
+"""Headings of the table of seeds, and numbers of decimals where they are not the values'."""
 COSTS = {key: f"{key} s" for key in [*PHASES, "total"]} | {"harness_percent": "harness %", "peak_mb": "peak MB"}
 
 
@@ -34,13 +50,13 @@ def result_tables(results: pd.DataFrame, families: Families) -> list[Table]:
     groups = TABLES | {OWN: {metric: metric.replace("_", " ") for metric in own(results["metric"].unique())}}
     for task, group in results.groupby("task"):
         swept = []
+        parts = {f"Seeds: {headline(group['metric'].unique())}": _seeds(group)}
         for title, headings in groups.items():
-            rows = group[group["metric"].isin(headings)]
             cells: Cells = {}
-            keys = rows[["optimizer", "metric"]].astype(str).to_numpy()
-            for (optimizer, metric), values in zip(keys, rows[ESTIMATE[:3]].to_numpy(float), strict=True):
-                cells.setdefault(optimizer, {})[metric] = values[~np.isnan(values)].tolist()
-            columns = _columns(headings, cells)
+            for row in group[group["metric"].isin(headings)].to_dict("records"):
+                cells.setdefault(str(row["optimizer"]), {})[str(row["metric"])] = _cell(row)
+            parts[title] = _columns(headings, cells), cells
+        for title, (columns, cells) in parts.items():
             tables.append(Table(f"{task}: {title}", columns, _groups(cells, families)))
             swept.append(Table(f"{task}: {title}, by KL weight", columns, _weights(cells, families)))
         tables += swept
@@ -52,7 +68,9 @@ def cost_tables(costs: pd.DataFrame, families: Families) -> list[Table]:
     tables = []
     for task, group in costs.groupby("task"):
         rows = group.set_index("optimizer")[list(COSTS)]
-        cells = {str(name): {str(key): [float(value)] for key, value in row.items()} for name, row in rows.iterrows()}
+        cells = {
+            str(name): {str(key): Cell(float(value)) for key, value in row.items()} for name, row in rows.iterrows()
+        }
         columns = {key: (heading, 1) for key, heading in COSTS.items()}
         tables.append(Table(f"{task}: cost of a run", columns, _groups(cells, families)))
     return tables
@@ -79,6 +97,26 @@ def over_text(over: pd.DataFrame, order: Iterable[str]) -> str:
     return "\n".join(lines)
 
 
+def _seeds(results: pd.DataFrame) -> tuple[dict[str, tuple[str, int]], Cells]:
+    """Of each optimizer the seed that came out worst by the headline, which an interquartile mean leaves out."""
+    rows = results[(results["metric"] == headline(results["metric"].unique())) & (results["optimizer"] != DATA)]
+    decimals = _decimals(rows[["iqm", "lowest"]].to_numpy(float).ravel().tolist())
+    columns = {key: (heading, decimals if count is None else count) for key, (heading, count) in SEED_COLUMNS.items()}
+    keys = [key for key in columns if rows[key].notna().any()]
+    cells = {
+        str(row["optimizer"]): {key: Cell(float(row[key])) for key in keys if pd.notna(row[key])}
+        for row in rows.to_dict("records")
+    }
+    return {key: columns[key] for key in keys}, cells
+
+
+def _cell(row: Mapping[Hashable, Any]) -> Cell:
+    """The reference designs have a value alone."""
+    interval = () if np.isnan(row["low"]) else (float(row["low"]), float(row["high"]))
+    seeds = row["values"] if not interval and isinstance(row["values"], tuple) and len(row["values"]) > 1 else ()
+    return Cell(float(row["iqm"]), interval, seeds)
+
+
 def _groups(cells: Cells, families: Families) -> dict[str, Cells]:
     """One optimizer of each family, by group, and the data."""
     sections = {group: _chosen(cells, {name: name for name in names}) for group, names in grouped(families).items()}
@@ -101,7 +139,12 @@ def _chosen(cells: Cells, labels: Mapping[str, str]) -> Cells:
 
 def _columns(metrics: Mapping[str, str], cells: Cells) -> dict[str, tuple[str, int]]:
     """Heading and number of decimals of the metrics that have a value."""
-    found = {metric: [value for row in cells.values() for value in row.get(metric, [])] for metric in metrics}
+    found = {
+        metric: [
+            value for row in cells.values() if metric in row for value in (row[metric].value, *row[metric].interval)
+        ]
+        for metric in metrics
+    }
     return {metric: (metrics[metric], _decimals(values)) for metric, values in found.items() if values}
 
 
@@ -124,11 +167,17 @@ def _text(table: Table) -> str:
     return "\n".join([table.title, *("  ".join(map(str.ljust, line, widths)).rstrip() for line in full)])
 
 
-def _text_cell(values: list[float] | None, decimals: int) -> str:
-    if not values:
+def _text_cell(cell: Cell | None, decimals: int) -> str:
+    if cell is None:
         return "-"
-    iqm, *interval = (f"{value:.{decimals}f}" for value in values)
-    return f"{iqm} [{', '.join(interval)}]" if interval else iqm
+    value, interval, seeds = _digits(cell, decimals)
+    return value + (f" [{interval}]" if interval else "") + (f" {{{seeds}}}" if seeds else "")
+
+
+def _digits(cell: Cell, decimals: int) -> tuple[str, str, str]:
+    """The value, the interval and the seeds, the latter two with commas or empty."""
+    value, interval, seeds = ([f"{number:.{decimals}f}" for number in part] for part in ([cell.value], *cell[1:]))
+    return value[0], ", ".join(interval), ", ".join(seeds)
 
 
 def _latex(table: Table) -> str:
@@ -140,7 +189,7 @@ def _latex(table: Table) -> str:
         for name, row in cells.items():
             values = (_latex_cell(row.get(metric), decimals) for metric, (_, decimals) in table.columns.items())
             rows.append(" & ".join([indent + _escape(name), *values]) + r" \\")
-    caption = f"{table.title}, at the end of the budget: interquartile mean over seeds, 95% bootstrap interval."
+    caption = f"{table.title}, at the end of the budget: interquartile mean over seeds, 95% interval of a trimmed t."
     headings = " & ".join(["", *(_escape(heading) for heading, _ in table.columns.values())])
     head = [r"\toprule", rf"{headings} \\", r"\midrule"]
     lines = [
@@ -158,11 +207,12 @@ def _latex(table: Table) -> str:
     return "\n".join(lines)
 
 
-def _latex_cell(values: list[float] | None, decimals: int) -> str:
-    if not values:
+def _latex_cell(cell: Cell | None, decimals: int) -> str:
+    if cell is None:
         return "--"
-    iqm, *interval = (f"{value:.{decimals}f}" for value in values)
-    return f"${iqm}$" + (rf" {{\scriptsize $[{', '.join(interval)}]$}}" if interval else "")
+    value, interval, seeds = _digits(cell, decimals)
+    spread = f"[{interval}]" if interval else rf"\{{{seeds}\}}" if seeds else ""
+    return f"${value}$" + (rf" {{\scriptsize ${spread}$}}" if spread else "")
 
 
 def _escape(words: str) -> str:

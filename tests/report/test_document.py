@@ -52,7 +52,8 @@ def test_results_by_hand(report: Path) -> None:
     found = dict(cells(report.parent / "results.csv"))
     iqm, low, high, seeds = found["toy", "sqdf", "reward_mean"]
     assert (iqm, seeds) == (3.0, 5)  # of 2, 3 and 4
-    assert 1 <= low < 3 < high <= 50
+    half = 0.95 * (2 / (4 * 0.975 * 0.025)) ** 0.5 * (4 / (2.5 * 1.5)) ** 0.5  # 2 degrees of freedom
+    assert (low, high) == pytest.approx((3 - half, 3 + half))
     assert found["toy", "sqdf_kl_low", "elbo_z"][0] == -4
     assert found["toy", "prior_sampling", "best"] == [1, 1, 1, 5]
     assert found["toy", "data", "pairwise"][0] == 0.5
@@ -66,13 +67,13 @@ def test_latex_and_text(report: Path) -> None:
     latex, text = (report.parent / "results.tex").read_text(), summary_text(report)
     assert r"\begin{longtable}{lrr}" in latex and r" & mean & normalized \\" in latex
     assert r"prior\_sampling & $1.0$ {\scriptsize $[1.0, 1.0]$}" in latex
-    assert latex.count("\\begin{longtable}") == latex.count("\\end{longtable}") == 15
+    assert latex.count("\\begin{longtable}") == latex.count("\\end{longtable}") == 18
     lines = text.splitlines()
     start = lines.index("toy: Recommended designs: naturalness, by KL weight")
     assert lines[start + 1].split() == ["validity", "ELBO", "z"]
     assert lines[start + 3].split()[:3] == ["sqdf_kl_low", "(0.01)", "4.0"]
     start = lines.index("all tasks: normalized mean score")
-    assert lines[start + 2].split() == ["prior_sampling", "2", "1.00", "1.00", "1.00", "10"]
+    assert lines[start + 2].split() == ["prior_sampling", "2", "1.00", "1.00", "1.00", "10", "-", "-"]
     assert lines[start + 3] == "not run on all tasks, and left out here: cma_es, sqdf, sqdf_kl_low"
     assert "fewer than 5 seeds" not in text
     assert "left out" in text and "seed_0: incomplete: 4 rounds are committed" in text
@@ -147,7 +148,7 @@ def test_few_seeds_are_said_and_no_interval_is_a_dash(make: Make, results: Path)
     assert [
         len(text.split("Some rows have fewer than 5 seeds")) for text in (path.read_text(), summary_text(path))
     ] == [2, 2]
-    assert ["sqdf", "2", "1.33", "-", "-", "3"] in [line.split() for line in summary_text(path).splitlines()]
+    assert ["sqdf", "2", "1.25", "-", "-", "3", "-", "-"] in [line.split() for line in summary_text(path).splitlines()]
 
 
 def test_nobody_who_ran_on_all_tasks_costs_the_scores_over_them_only(make: Make, results: Path) -> None:

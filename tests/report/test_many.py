@@ -29,8 +29,8 @@ def results() -> pd.DataFrame:
     rows = []
     for name, value in (HYPERVOLUMES | {"ddpo_kl_0.1": 0.9, "data": 0.5}).items():
         for metric in ("hypervolume", "reward_mean", "natural_diversity", "validity", "pairwise"):
-            rows.append((name, metric, value, value - 0.1, value + 0.1))
-    return pd.DataFrame(rows, columns=["optimizer", "metric", "iqm", "low", "high"])
+            rows.append((name, metric, value, value - 0.1, value + 0.1, ()))
+    return pd.DataFrame(rows, columns=["optimizer", "metric", "iqm", "low", "high", "values"])
 
 
 def legends(figure: Figure) -> dict[str, list[str]]:
@@ -76,8 +76,8 @@ def test_each_group_has_a_row_and_a_large_one_is_parted_by_arms(results: pd.Data
 
 
 def test_curves_show_the_group_in_colour_and_the_prior_in_every_row() -> None:
-    rows = [("reward_mean", name, q, q, 0, 1) for name in NAMES for q in (8, 16)]
-    estimates = pd.DataFrame(rows, columns=["metric", "optimizer", "queries", "iqm", "low", "high"])
+    rows = [("reward_mean", name, q, q, 0, 1, ()) for name in NAMES for q in (8, 16)]
+    estimates = pd.DataFrame(rows, columns=["metric", "optimizer", "queries", "iqm", "low", "high", "values"])
     with theme():
         figure = curves(estimates, pd.DataFrame({"reward_mean_reference": [0.5]}), FAMILIES)
     drawn = [[line.get_color() for line in figure.axes[row].lines] for row in (0, 2, 4, 6)]

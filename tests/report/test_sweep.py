@@ -37,7 +37,10 @@ def test_a_sweep_is_one_number_that_differs_alone() -> None:
 
 def test_lines_go_through_the_means_at_evenly_spaced_values() -> None:
     keys = [(f"a ({n})", metric) for n in (1, 10) for metric in ("reward_mean", "validity", "pairwise", "coherency")]
-    rows = [{"optimizer": a, "metric": m, "iqm": i, "low": i - 1, "high": i + 1} for i, (a, m) in enumerate(keys)]
+    rows = [
+        {"optimizer": a, "metric": m, "iqm": i, "low": i - 1, "high": i + 1, "values": ()}
+        for i, (a, m) in enumerate(keys)
+    ]
     rows.append({"optimizer": "data", "metric": "validity", "iqm": 0.5})
     figure = sweep(pd.DataFrame(rows), "passes", {"a": {"a (1)": 1.0, "a (10)": 10.0}})
     assert [panel.get_ylabel() for panel in figure.axes][-1] == "coherency"

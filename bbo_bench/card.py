@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from bbo_bench.diffusion.estimates import ESTIMATES
 from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.diffusion.train import quality
 from bbo_bench.metrics.naturalness import distances
+from bbo_bench.metrics.reward import best
 from bbo_bench.oracle import finite, true_scores
 from bbo_bench.seeding import generator
 
@@ -27,7 +29,7 @@ LEFT = (1.0, 0.85, 0.6)
 """Shares of the steps left, at which estimates of what they lead to are judged."""
 
 
-def measure(task: Task) -> dict[str, object]:
+def measure(task: Task) -> dict[str, Any]:
     """Figures of a task, on one thread; those of the training designs only where the task has them.
 
     Returns:
@@ -59,13 +61,35 @@ def measure(task: Task) -> dict[str, object]:
             "y_prior as declared": task.y_prior,
             "std of the prior": y.std(),
             "mean of the data": real.mean(),
-            "best valid of the data": real[task.valid(known)].max(),
+            "best valid of the data": best(real[task.valid(known)]),
+            "best valid of the prior": best(y[task.valid(x)]),
+            "best_known as declared": task.best_known,
         }
         speed = {
             "designs a second": SCORED / seconds(lambda: task.evaluate(x[:SCORED]), 3),
             "seconds to sample 256": seconds(lambda: sampled(prior, SAMPLED, generator(0, "speed")), 3),
         }
         return {"scores": _rounded(scores), **figures, "speed": _rounded(speed)}
+
+
+def differences(scores: Mapping[str, float]) -> list[str]:
+    """In what a task's declared constants differ from measured `scores`, a line each.
+
+    The mean by more than five standard errors of two samples of 10,000, or `best_known` where a valid design beats it.
+    """
+    mean, declared, best_known = (scores[key] for key in ("y_prior", "y_prior as declared", "best_known as declared"))
+    error = scores["std of the prior"] * (2 / PRIOR_SAMPLES) ** 0.5
+    found = max(scores["best valid of the data"], scores["best valid of the prior"])  # a lower bound
+    lines = []
+    if not abs(mean - declared) <= 5 * error + 1e-3 * abs(mean):
+        lines.append(
+            f"y_prior={declared:.4g} is declared, {mean:.4g} ± {error:.2g} measured: give task.y_prior={mean:.4g}"
+        )
+    if found > best_known * (1 + 1e-3 if best_known > 0 else 1 - 1e-3):
+        lines.append(
+            f"best_known={best_known:.4g} is declared, but a valid design has {found:.4g}: raise task.best_known"
+        )
+    return lines
 
 
 def sampled(prior: Prior, n: int, rng: torch.Generator) -> Tensor:

@@ -137,11 +137,23 @@ def check(parsed: argparse.Namespace) -> int:
 
 def card(parsed: argparse.Namespace) -> int:
     """Measure the figures of a task's card."""
-    from bbo_bench.card import measure
+    from omegaconf import OmegaConf
+
+    from bbo_bench.card import differences, measure
 
     choice = _named(parsed.task if "=" in parsed.task else f"task={parsed.task}")
-    print(_indented(measure(load_task(choice.name))), end="")
+    settings = OmegaConf.to_container(OmegaConf.from_dotlist([_setting(each) for each in parsed.settings]))
+    figures = measure(load_task(choice.name, **settings))  # type: ignore[arg-type]
+    print(_indented(figures), end="")
+    for each in differences(figures["scores"]):
+        print(f"WARNING: {each}", file=sys.stderr)
     return 0
+
+
+def _setting(text: str) -> str:
+    if not text.startswith("task.") or "=" not in text:
+        raise UsageError(f"expected task.KEY=VALUE, got {text}")
+    return text.removeprefix("task.")
 
 
 def make_prior(parsed: argparse.Namespace) -> int:
@@ -250,6 +262,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=check)
     command = commands.add_parser("card", help="measure a task: its scores, the quality of its prior, speed")
     command.add_argument("task", metavar="task=NAME")
+    command.add_argument("settings", nargs="*", metavar="task.KEY=VALUE", help="settings other than its YAML's")
     command.set_defaults(command=card)
     command = commands.add_parser("prior", help="make a task's prior anew")
     command.add_argument(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from bbo_bench.core import Task
     from bbo_bench.loop import Build
 
+CONSTANTS = ("y_prior", "best_known")
+"""What is measured of a task, with its settings."""
 SUPPLIED = {"task": 0, "optimizer": 2}
 """How many leading arguments of a constructor the suite supplies: the problem and the generator."""
 
@@ -64,6 +66,7 @@ class Plan:
 
         for kind in KINDS:
             check(chosen[kind], values[kind])
+        check_constants(chosen["task"], values["task"])
         seed, threads = values["seed"], values["threads"]
         if seed < 0 or threads < 1:
             raise ConfigError(f"seed must be at least 0 and threads at least 1, got seed={seed}, threads={threads}")
@@ -153,6 +156,25 @@ def check_names(choice: Choice, settings: Mapping[str, Any]) -> None:
         if isinstance(inner := choice.settings.get(key), Mapping) and isinstance(value, str):
             example = next((f", like {choice.kind}.{key}.{each}=" for each in inner if each[0] != "_"), "")
             raise PluginError(f"{label}: {key} must be null, or have settings of its own{example}; got {value!r}")
+
+
+def check_constants(choice: Choice, settings: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` if a task's settings differ from its YAML, and the constants that were measured there do not.
+
+    `noise_std` moves no true score; what else does not, and which constants hold for all settings, the YAML's
+    `neutral` says.
+    """
+    free = {"noise_std", *CONSTANTS, *choice.neutral}
+    moved = [f"task.{key}={value}" for key, value in settings.items() if value != choice.settings.get(key)]
+    changed = [each for each in moved if each[len("task.") :].partition("=")[0] not in free]
+    stale = [key for key in CONSTANTS if key in choice.settings and settings.get(key) == choice.settings[key]]
+    if stale := [key for key in stale if changed and key not in choice.neutral]:
+        raise ConfigError(
+            f"{' and '.join(changed)} makes another black box, for which {' and '.join(stale)} of {choice.name} "
+            f"{'were' if len(stale) > 1 else 'was'} not measured; measure by `bbo-bench card task={choice.name} "
+            f"{shlex.join(changed)}` and give {' '.join(f'task.{key}=' for key in stale)}; "
+            "where one stays the same, a variant in a YAML of its own says so"
+        )
 
 
 def takes(target: str, key: str) -> bool:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from bbo_bench.card import in_one_step, measure, nearest, sampled, seconds
+from bbo_bench.card import differences, in_one_step, measure, nearest, sampled, seconds
 from bbo_bench.plugins import find
 from bbo_bench.seeding import generator
 from bbo_bench.testing import Probe
@@ -49,3 +49,24 @@ def test_the_command_prints_them(cli):
     outcome = cli("card", "task=toy")
     assert outcome.status == 0 and "y_prior" in outcome.out and "seconds to sample 256" in outcome.out
     assert "did you mean toy" in cli("card", "task=toyy").err
+
+
+def test_declared_constants_that_differ_are_flagged():
+    scores = {
+        "y_prior": 1.0,
+        "y_prior as declared": 1.01,
+        "std of the prior": 1.0,
+        "best valid of the data": 3.0,
+        "best valid of the prior": 4.0,
+        "best_known as declared": 5.0,
+    }
+    assert differences(scores) == []
+    assert "give task.y_prior=1" in differences(scores | {"y_prior as declared": 1.1})[0]
+    assert "a valid design has 4: raise task.best_known" in differences(scores | {"best_known as declared": 3.5})[0]
+
+
+def test_a_card_takes_settings(cli):
+    outcome = cli("card", "task=tfbind8", "task.factor=egr2")
+    assert outcome.status == 0 and "give task.y_prior=0.4" in outcome.err
+    assert "no setting factr" in cli("card", "task=tfbind8", "task.factr=egr2").err
+    assert "expected task.KEY=VALUE, got alpha=2" in cli("card", "task=tfbind8", "alpha=2").err

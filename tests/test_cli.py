@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
+
+from bbo_bench.plan import ConfigError, check_constants
+from bbo_bench.plugins import find
 
 TINY = ("budget.rounds=[4,4]", "budget.evaluation=8", "budget.validation=0")
 RUN = ("run", "task=toy", "optimizer=toy_search")
@@ -277,3 +281,34 @@ def test_a_printed_command_works_when_pasted(cli):
     command = shlex.split(out[out.index("bbo-bench report") :])
     assert command == ["bbo-bench", "report", 'results/a b é/x=1, "y"']
     assert cli(*command[1:], "--out", "out").status == 0
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "stale"),
+    [
+        ("airfoil", ["task.alpha=2.0", "task.reynolds=5e5"], "y_prior and best_known of airfoil were"),
+        ("airfoil", ["task.alpha=2.0", "task.y_prior=0.7"], "best_known of airfoil was"),
+        ("tfbind8", ["task.factor=egr2"], "y_prior of tfbind8 was"),
+        ("airfoil", ["task.alpha=2.0", "task.y_prior=0.7", "task.best_known=2.1"], None),
+        ("tfbind8", ["task.factor=egr2", "task.y_prior=0.4"], None),
+        ("airfoil", ["task.noise_std=0.5"], None),
+        ("airfoil", ["task.best_known=3.0"], None),
+        ("peptide_mhc", ["task.best_peptide=GILGFVFTL"], None),
+    ],
+)
+def test_constants_go_with_the_settings_that_they_were_measured_at(task, settings, stale):
+    choice = find("task", task)
+    changed = OmegaConf.to_container(OmegaConf.from_dotlist([each.removeprefix("task.") for each in settings]))
+    if stale is None:
+        check_constants(choice, choice.settings | changed)
+        return
+    with pytest.raises(
+        ConfigError, match=rf"another black box, for which {stale} not measured; .*card task={task} task"
+    ):
+        check_constants(choice, choice.settings | changed)
+
+
+def test_stale_constants_are_refused_before_any_work(cli, tmp_path):
+    status, _, err = cli("run", "task=airfoil", "optimizer=prior_sampling", "task.alpha=2.0", *TINY)
+    assert status == 1 and "`bbo-bench card task=airfoil task.alpha=2.0`" in err
+    assert not (tmp_path / "results").exists()

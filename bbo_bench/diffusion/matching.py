@@ -11,7 +11,6 @@ from torch import Generator, Tensor
 
 from bbo_bench.core import Problem
 from bbo_bench.diffusion.finetune import FineTuner, check_counts
-from bbo_bench.scale import deviation
 
 
 class Matching(FineTuner):
@@ -75,7 +74,8 @@ class Matching(FineTuner):
     def anchor(self, weights: Tensor, reward: Tensor) -> Tensor:
         """λ of a set of `n` samples."""
         gain = weights @ reward - reward.mean()
-        return self.kl_weight * gain / (deviation(reward).square() + 1e-8)
+        variance = reward.var(correction=min(1, len(reward) - 1))  # 0 of a single reward
+        return self.kl_weight * gain / (variance + 1e-8)
 
     def loss(self, z: Tensor, anchor: Tensor) -> Tensor:
         """The loss of `n x latent_shape` latents, over the sampler's own timesteps."""

@@ -225,8 +225,8 @@ class OptimizerSuite:
             return
         for call in (optimizer.ask, optimizer.recommend):
             problem.domain.check(call(self.rounds[0]))
-        y = optimizer.predict(x)
-        assert y is None or y.isfinite().all(), "predicted scores must be finite"
+        predicted = optimizer.predict(x)
+        assert predicted is None or predicted.isfinite().all(), "predicted scores must be finite"
 
     def test_leaves_global_random_states(self) -> None:
         """A run draws from its own generator; `bbo_bench.seeding.seeded` lends it to libraries that insist."""

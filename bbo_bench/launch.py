@@ -154,8 +154,8 @@ class Sweep(Callback):
 def _left_to_runs(arguments: Sequence[str]) -> list[str]:
     """Hydra's command line, `-m` first, where a sweep's single values of a plugin's settings are sweeps of one value.
 
-    Hydra overlooks settings between which an option stands, and applies single values before it has composed a run,
-    when there is no plugin yet that could have the setting.
+    Hydra refuses settings between which an option stands, and applies single values before it has composed a run, when
+    there is no plugin yet that could have the setting.
     """
     if not SWEEP & set(arguments):
         return list(arguments)

@@ -15,6 +15,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import bbo_bench.optimizers
+import bbo_bench.tasks  # noqa: F401 - the paths of the two lead to local plugins too
+
 WITHOUT_ARGUMENTS = {"object", "ABC", "Protocol", "Generic"}
 
 

@@ -14,6 +14,7 @@ from bbo_bench.device import limited_threads
 from bbo_bench.diffusion.estimates import ESTIMATES
 from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.diffusion.train import quality
+from bbo_bench.metrics.distinct import slots, spacing
 from bbo_bench.metrics.naturalness import distances
 from bbo_bench.metrics.reward import best
 from bbo_bench.oracle import finite, true_scores
@@ -25,6 +26,8 @@ SCORED = 1000
 """Samples whose scoring is timed."""
 SAMPLED = 256
 """Designs whose sampling is timed, as many as a run recommends."""
+SIZES = (256, 64)
+"""Designs that the shipped budgets recommend."""
 LEFT = (1.0, 0.85, 0.6)
 """Shares of the steps left, at which estimates of what they lead to are judged."""
 
@@ -37,7 +40,8 @@ def measure(task: Task) -> dict[str, Any]:
         and best valid score of the data; under `prior samples` and `training designs` how as many of them as there are
         reference designs compare with these; under `consistency model` and `posterior mean` what these make of noise
         and of noised training designs in one step; the median distance to the nearest training design in feature
-        space; under `speed` seconds and rates.
+        space; the distance from which on two designs are distinct, where 32 of 256 or 8 of 64 are shipped; under
+        `speed` seconds and rates.
     """
     with limited_threads(1):
         prior, reference = task.prior(), task.reference()
@@ -68,6 +72,9 @@ def measure(task: Task) -> dict[str, Any]:
         speed = {
             "designs a second": SCORED / seconds(lambda: task.evaluate(x[:SCORED]), 3),
             "seconds to sample 256": seconds(lambda: sampled(prior, SAMPLED, generator(0, "speed")), 3),
+        }
+        figures["spacing of distinct designs"] = {
+            f"{slots(m)} of {m}": float(f"{spacing(task.features(reference).double(), slots(m)):.4g}") for m in SIZES
         }
         return {"scores": _rounded(scores), **figures, "speed": _rounded(speed)}
 

@@ -1,10 +1,15 @@
 """The figures of a card, on the probe, whose prior is known in closed form."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from hydra.utils import instantiate
 
-from bbo_bench.card import differences, in_one_step, measure, nearest, sampled, seconds
+from bbo_bench import load_task
+from bbo_bench.card import SIZES, differences, in_one_step, measure, nearest, sampled, seconds
+from bbo_bench.metrics.distinct import slots, spacing
 from bbo_bench.plugins import find
 from bbo_bench.seeding import generator
 from bbo_bench.testing import Probe
@@ -70,3 +75,22 @@ def test_a_card_takes_settings(cli):
     assert outcome.status == 0 and "give task.y_prior=0.4" in outcome.err
     assert "no setting factr" in cli("card", "task=tfbind8", "task.factr=egr2").err
     assert "expected task.KEY=VALUE, got alpha=2" in cli("card", "task=tfbind8", "alpha=2").err
+
+
+CARDS = sorted(Path(__file__).parents[1].glob("tasks/*/README.md"))
+SPACINGS = [
+    (name, float(few), float(fewer))
+    for card in CARDS
+    for name, few, fewer in re.findall(r"`(\w+)`\s([\d.]+),\s([\d.]+)[;.]", " ".join(card.read_text().split()))
+]
+
+
+@pytest.mark.parametrize(("name", "few", "fewer"), SPACINGS)
+def test_the_spacing_on_a_card_is_what_is_measured(name, few, fewer):
+    task = load_task(name)
+    features = task.features(task.reference()).double()
+    assert [spacing(features, slots(m)) for m in SIZES] == pytest.approx([few, fewer], rel=1e-3)
+
+
+def test_every_card_has_a_spacing():
+    assert {find("task", name).file.parent for name, *_ in SPACINGS} == {card.parent for card in CARDS}

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from bbo_bench.metrics.naturalness import elbo_z, frechet, precision, recall
+from bbo_bench.metrics.naturalness import coverage, density, elbo_z, frechet, precision, recall
 
 
 def normal(n: int, f: int, seed: int = 0) -> torch.Tensor:
@@ -90,3 +90,23 @@ def test_elbo_z_counts_the_reference_standard_deviations() -> None:
     reference = torch.tensor([1.0, 3.0])  # mean 2, standard deviation sqrt(2)
     assert elbo_z(torch.tensor([2.0, 4.0, 6.0]), reference) == pytest.approx(math.sqrt(2))
     assert elbo_z(reference, reference) == 0.0
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_density_and_coverage_are_those_of_their_authors(k: int) -> None:
+    prdc = pytest.importorskip("prdc", reason="pip install prdc: the authors' package")
+    rng = torch.Generator().manual_seed(k)
+    real, x = (torch.randn(n, 4, generator=rng, dtype=torch.double) for n in (70, 50))
+    for designs in (x, 0.3 * x, x + 1, real[:50], real[:1].expand(50, -1)):
+        expected = prdc.compute_prdc(real.numpy(), designs.numpy(), nearest_k=k)
+        assert density(designs, real, k) == pytest.approx(expected["density"], abs=1e-9)
+        assert coverage(designs, real, k) == pytest.approx(expected["coverage"], abs=1e-9)
+        if k > 1:  # precision there has no surface; in general position that changes nothing
+            assert precision(x, real, k) == pytest.approx(prdc.compute_prdc(real, x, k)["precision"], abs=1e-9)
+
+
+def test_copies_of_a_typical_design_are_dense_and_cover_little() -> None:
+    real = torch.randn(200, 2, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    copies = real[real.norm(dim=1).argmin()].expand(200, -1)
+    assert precision(copies, real) == 1 and density(copies, real) > 1
+    assert coverage(copies, real) < 0.1

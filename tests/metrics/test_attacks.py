@@ -154,7 +154,7 @@ def test_an_attack_is_below_every_method_whose_designs_are_many(arena: Arena) ->
     prior = int((arena.found(arena.prior) >= MEDIOCRE).sum())
     richer = [q for q in found.values() if int((q >= MEDIOCRE).sum()) > prior]
     for name, (designs, few) in arena.attacks.items():
-        level = float(arena.found(designs)[few - 1]) / 2 if few else MEDIOCRE
+        level = max(float(arena.found(designs)[few - 1]) / 2 if few else 0, MEDIOCRE)
         for q in (q for q in richer if int((q >= level).sum()) >= 3 * few):
             assert arena.value(designs) < distinct_top(q, K), name
     assert richer

@@ -1,6 +1,7 @@
 """Tables and figures from run folders alone."""
 
 from bbo_bench.report.document import summary_text, write_report
+from bbo_bench.report.frame import load_results
 from bbo_bench.report.runs import ReportError
 
-__all__ = ["ReportError", "summary_text", "write_report"]
+__all__ = ["ReportError", "load_results", "summary_text", "write_report"]

@@ -10,8 +10,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import bootstrap, trim_mean
 
-from bbo_bench.report.names import reference
-
 Floats = NDArray[np.float64]
 RESAMPLES = 2000
 SEED = 0
@@ -52,19 +50,6 @@ def estimate(*strata: Floats) -> Estimate:
         rng=np.random.default_rng(SEED),
     ).confidence_interval
     return Estimate(iqm, np.asarray(interval.low), np.asarray(interval.high))
-
-
-def derived(table: pd.DataFrame) -> pd.DataFrame:
-    """`table` with the metrics that follow from others, a value per run and round.
-
-    `natural_diversity` is validity times the pairwise distance over the data's, at most 1. `hypervolume` is that times
-    the normalized score, at least 0: the area between the point and the corner where the score is the prior's and
-    nothing is natural.
-    """
-    diversity = (table["pairwise"] / table[reference("pairwise")]).clip(upper=1)
-    natural = table["validity"] * diversity
-    columns = {"natural_diversity": natural, "hypervolume": table["normalized"].clip(lower=0) * natural}
-    return table.assign(**columns, **{reference("natural_diversity"): table[reference("validity")]})
 
 
 def per_task(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from bbo_bench.report.aggregate import ESTIMATE
-from bbo_bench.report.names import DATA, DERIVED, METRICS, own, reference
+from bbo_bench.report.names import DATA, HITS, METRICS, own, reference
 from bbo_bench.report.runs import Run
 
 PHASES = ["ask", "oracle", "tell", "evaluation"]
@@ -20,7 +20,7 @@ def results(estimates: pd.DataFrame, table: pd.DataFrame, order: Sequence[str]) 
     """
     last = estimates[estimates["round"] == estimates.groupby("task")["round"].transform("max")]
     parts = [last[["task", "optimizer", "metric", *ESTIMATE]]]
-    metrics = [*DERIVED, *METRICS, *own(table.columns)]
+    metrics = [*METRICS, *HITS, *own(table.columns)]
     for task, group in table.groupby("task"):
         known = [metric for metric in metrics if reference(metric) in group and group[reference(metric)].notna().any()]
         means = [group[reference(metric)].mean() for metric in known]

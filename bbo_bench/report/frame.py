@@ -20,9 +20,9 @@ def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
 
     Columns: `task` and `optimizer` as reports label them, which say in what they differ from their YAML, so that a
     group of one `task` and `optimizer` never pools what differs; `method`, the optimizer's plain name; `seed`,
-    `experiment`, `folder`; `round` and the `queries` until its end; metrics, their `*_reference` values of real designs,
-    `diagnostics.*`; and every setting in which the runs differ, as `optimizer.kl_weight` or `task.dim` (missing
-    where a run has none). Folders that are left out are in `frame.attrs["left_out"]`, with the reasons.
+    `experiment`, `folder`; `round` and the `queries` until its end; metrics, their `*_reference` values of real
+    designs, `diagnostics.*`; and every setting in which the runs differ, as `optimizer.kl_weight` or `task.dim`
+    (missing where a run has none). Folders that are left out are in `frame.attrs["left_out"]`, with the reasons.
 
     >>> from bbo_bench import load_results
     >>> frame = load_results("results/control_passes")

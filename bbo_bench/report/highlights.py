@@ -1,4 +1,4 @@
-"""Figures to be grasped at once: the best optimizers in colour, named where they are drawn, before all others in grey."""
+"""Figures to be grasped at once: the best optimizers in colour, named where they are drawn, and all others in grey."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def trade_off(results: pd.DataFrame, families: Families, named: Sequence[str]) -
 
     def draw(panel: Axes, metric: str) -> list[End]:
         rest = [name for name in distinct(families) if name not in named]
-        background(panel, [means["iqm"].reindex(rest)[["reward_mean", metric]].to_numpy(float)], marker="o")
+        background(panel, [*means["iqm"].reindex(rest)[["reward_mean", metric]].to_numpy(float)[:, None]], marker="o")
         ends = []
         for base, family in families.items():
             members = family if few else {name: weight for name, weight in family.items() if name in named}

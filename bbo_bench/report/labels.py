@@ -47,9 +47,9 @@ def usual(kind: Kind) -> dict[str, Flat]:
 def labels(kind: Kind, plugins: Iterable[Settings]) -> dict[str, str]:
     """A label by the `identity` of each configuration: the plugin's name, with the settings that differ.
 
-    What differs is what the plugin's YAML has otherwise, whichever other configurations there are, so that a label stays
-    when a report gets more runs. A setting that the YAML has and the configuration lacks, as it was made before, is
-    named only where another configuration has it. Of a plugin that is not installed, all that differs is named.
+    What differs is what the plugin's YAML has otherwise, whichever other configurations there are, so that a label
+    stays when a report gets more runs. A setting that the YAML has and the configuration lacks, as it was made before,
+    is named only where another configuration has it. Of a plugin that is not installed, all that differs is named.
 
     Raises:
         LabelError: If two configurations get one label.

@@ -20,8 +20,8 @@ Pictures = dict[str, dict[str, str | None]]
 
 CAPTIONS = {
     "overview": "Interquartile mean and 95% interval at the end of the budget, the highest score first (the highest "
-    "normalized mean score, where runs are older than the score); colours are groups of methods, lines the data's value "
-    "(dashed) and the prior's (dotted). Of optimizers that differ in their KL weight alone, one is shown.",
+    "normalized mean score, where runs are older than the score); colours are groups of methods, lines the data's "
+    "value (dashed) and the prior's (dotted). Of optimizers that differ in their KL weight alone, one is shown.",
     "hits": "How many of the recommended designs are valid, distinct from each other, and of a normalized score of at "
     "least q, over q; interquartile means over seeds. Named are the best by score, and the best of each group.",
     "curves": "Interquartile mean over seeds and its 95% interval after every round. Named are the best by score, and "

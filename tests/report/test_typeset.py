@@ -24,10 +24,10 @@ def test_text() -> None:
         "data             0.50",
         "",
         "toy: Queried designs, by KL weight",
-        "                     best",
+        "                               best",
         "ddpo",
-        "  ddpo_kl_0.1 (0.1)  4.00 [4.00, 4.00]",
-        "  ddpo (1)           2.00 [1.00, 3.00]",
+        "  ddpo_kl_0.1 (kl_weight=0.1)  4.00 [4.00, 4.00]",
+        "  ddpo (kl_weight=1)           2.00 [1.00, 3.00]",
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,8 +31,6 @@ from bbo_bench.report.style import BEHIND, OTHERS, grouped, style
 
 TOP = 4
 """How many of the best are named, whatever their group."""
-MARGIN = 0.085
-"""Width of a character of a name, in inches."""
 GAP = 0.13
 """Height of a name, in inches."""
 
@@ -176,14 +174,7 @@ def _name(panel: Axes, ends: Sequence[End], height: float) -> None:
     finite = [end for end in ends if np.isfinite([end.x, end.y]).all()]
     placed = sorted((float(to_axes.transform((end.x, end.y))[1]), end) for end in finite)
     for place, (_, end) in zip(spread([y for y, _ in placed], GAP / (0.75 * height)), placed, strict=True):
-        panel.annotate(
-            end.name,
-            (end.x, end.y),
-            (1.05, place),
-            textcoords="axes fraction",
-            va="center",
-            fontsize=7.5,
-            color=style(end.name).color,
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": style(end.name).color, "linewidth": 0.5, "alpha": 0.6},
-        )
+        color = style(end.name).color
+        line = {"arrowstyle": "-", "color": color, "linewidth": 0.5, "alpha": 0.6}
+        words: dict[str, Any] = {"va": "center", "fontsize": 7.5, "color": color, "annotation_clip": False}
+        panel.annotate(end.name, (end.x, end.y), (1.05, place), textcoords="axes fraction", arrowprops=line, **words)

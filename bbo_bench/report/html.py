@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from bbo_bench.report.page import About, Pictures, caption
 from bbo_bench.report.style import group_style
@@ -57,7 +58,7 @@ def html(about: About, pictures: Pictures, tables: Mapping[str, Sequence[Table]]
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["code"] = lambda words: re.sub("`(.+?)`", r"<code>\1</code>", words)
+    environment.filters["code"] = _code
     sections = [
         Section(
             task or "All tasks",
@@ -68,6 +69,11 @@ def html(about: About, pictures: Pictures, tables: Mapping[str, Sequence[Table]]
         for number, (task, drawn) in enumerate(pictures.items())
     ]
     return environment.get_template("report.html.j2").render(about=about, sections=sections)
+
+
+def _code(words: str) -> Markup:
+    """Words with what stands between backquotes as code."""
+    return Markup(re.sub("`(.+?)`", r"<code>\1</code>", str(escape(words))))
 
 
 def _picture(name: str, reason: str | None, folder: Path) -> Picture:

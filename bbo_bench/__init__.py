@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bbo_bench.core import Task
+    from bbo_bench.report.frame import load_results as load_results
 
 __version__ = "0.1.0"
 
@@ -30,3 +31,12 @@ def load_task(name: str, **settings: Any) -> Task:
     except InstantiationException as error:
         raise (error.__cause__ or error) from None
     return task
+
+
+def __getattr__(name: str) -> Any:
+    """`load_results`, which imports pandas only where it is asked for."""
+    if name == "load_results":
+        from bbo_bench.report.frame import load_results
+
+        return load_results
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,7 +16,7 @@ from hydra.utils import instantiate
 from bbo_bench.launch import Sweep
 from bbo_bench.plan import Plan
 from bbo_bench.plugins import choices, find
-from bbo_bench.report.names import DERIVED, METRICS
+from bbo_bench.report.names import METRICS
 from bbo_bench.seeding import generator
 
 ROOT = Path(__file__).parents[1]
@@ -104,7 +104,7 @@ def test_the_tables_list_every_plugin_once(kind, monkeypatch):
 
 
 def test_the_table_of_metrics_is_that_of_the_report():
-    assert [name for row in rows("How to read the metrics") for name in row] == [*METRICS, *DERIVED]
+    assert [name for row in rows("How to read the metrics") for name in row] == METRICS
 
 
 def test_commands_are_of_kinds_that_are_tested_here():

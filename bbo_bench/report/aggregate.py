@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import t, trim_mean, ttest_1samp
 
-from bbo_bench.report.names import headline, reference
+from bbo_bench.report.names import headline
 
 Floats = NDArray[np.float64]
 CUT = 0.25
@@ -87,19 +87,6 @@ def student(values: Floats) -> Mean:
         return Mean(mean, mean, mean, float(mean == 0))
     found = ttest_1samp(values, 0)
     return Mean(mean, *map(float, found.confidence_interval(0.95)), float(found.pvalue))
-
-
-def derived(table: pd.DataFrame) -> pd.DataFrame:
-    """`table` with the metrics that follow from others, a value per run and round.
-
-    `natural_diversity` is validity times the pairwise distance over the data's, at most 1. `hypervolume` is that times
-    the normalized score, at least 0: the area between the point and the corner where the score is the prior's and
-    nothing is natural.
-    """
-    diversity = (table["pairwise"] / table[reference("pairwise")]).clip(upper=1)
-    natural = table["validity"] * diversity
-    columns = {"natural_diversity": natural, "hypervolume": table["normalized"].clip(lower=0) * natural}
-    return table.assign(**columns, **{reference("natural_diversity"): table[reference("validity")]})
 
 
 def per_task(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:

@@ -13,10 +13,11 @@ import pandas as pd
 from bbo_bench.plan import shown
 from bbo_bench.plugins import unknown
 from bbo_bench.report.aggregate import ENOUGH
-from bbo_bench.report.names import reference
+from bbo_bench.report.frame import frame
+from bbo_bench.report.names import KEYS, SETTINGS, reference
 from bbo_bench.report.page import left_out
 from bbo_bench.report.paired import ALL, LEVEL, UNITS, compare
-from bbo_bench.report.runs import KEYS, ReportError, find_runs, table
+from bbo_bench.report.runs import ReportError, find_runs
 
 START = 1e-4
 """Relative difference of the best scores of round 0 from which on two runs have not begun alike."""
@@ -46,7 +47,7 @@ def write_comparison(folders: Sequence[Path], against: str, metric: str = "score
         ReportError: If there is no such optimizer or metric, or it has no seed in common with any other.
     """
     runs = find_runs(folders)
-    whole = table(runs.complete)
+    whole = frame(runs.complete)
     _check(whole, against, metric)
     found = compare(whole, against, metric)
     if found.empty:
@@ -65,7 +66,7 @@ def write_comparison(folders: Sequence[Path], against: str, metric: str = "score
 
 
 def _check(whole: pd.DataFrame, against: str, metric: str) -> None:
-    others = {*KEYS, "round", "queries", *(name for name in whole.columns if name.endswith(reference("")))}
+    others = {*KEYS, *(name for name in whole.columns if name.endswith(reference("")) or name.startswith(SETTINGS))}
     known = [name for name in whole.columns if name not in others and whole[name].notna().any()]
     if metric not in known:
         older = " (it came with later versions: run them again)" if metric == "score" else ""

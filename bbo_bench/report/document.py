@@ -1,7 +1,8 @@
-"""The report: tables and figures in one folder, and a page that shows them and says how they were made."""
+"""The report: tables and figures in one folder, and two pages that show them and say how they were made."""
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,19 +12,23 @@ from hydra.errors import InstantiationException
 from matplotlib.figure import Figure
 
 from bbo_bench.plan import shown
-from bbo_bench.report import across, aggregate, figures, overview, page, runtimes, tables, typeset
-from bbo_bench.report.families import Families, families, order
-from bbo_bench.report.gallery import chosen, gallery, task_of
-from bbo_bench.report.layout import theme
-from bbo_bench.report.names import DERIVED, METRICS, own
-from bbo_bench.report.runs import Run, find_runs, table
+from bbo_bench.report import across, aggregate, figures, highlights, html, overview, page, runtimes, tables, typeset
+from bbo_bench.report.families import Families, distinct, families, order
+from bbo_bench.report.frame import frame
+from bbo_bench.report.gallery import gallery, task_of
+from bbo_bench.report.layout import MANY, theme
+from bbo_bench.report.names import HITS, METRICS, own
+from bbo_bench.report.runs import Run, find_runs
 from bbo_bench.report.sweep import sweep, sweeps
 
 SUMMARY = "summary.txt"
+DPI = 150
+Drawn = Figure | str
+"""A figure, or the reason why there is none."""
 
 
 def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
-    """Write tables, figures and `report.md` about all complete runs in or below `folders`.
+    """Write tables, figures, `report.md` and `report.html` about all complete runs in or below `folders`.
 
     Args:
         folders: Folders of experiments, tasks, optimizers or runs.
@@ -39,20 +44,24 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
     command = shlex.join(["bbo-bench", "report", *map(shown, folders)])
     out = Path(folders[0], "report") if out is None else out
     out.mkdir(parents=True, exist_ok=True)
-    whole = aggregate.derived(table(runs.complete))
-    estimates = aggregate.per_task(whole, [*DERIVED, *METRICS, *own(whole.columns)])
+    whole = frame(runs.complete)
+    metrics = [metric for metric in [*METRICS, *HITS, *own(whole.columns)] if metric in whole]
+    estimates = aggregate.per_task(whole, metrics)
     kin = families(runs.complete)
     names = order(kin)
     results = tables.results(estimates, whole, names)
     over = aggregate.over_tasks(whole, names) if whole["task"].nunique() > 1 else None
-    text = _write_tables(results, over, tables.cost(runs.complete, names), kin, command, out)
-    caution = page.caution(results)
+    costs = tables.cost(runs.complete, names)
+    text = _write_tables(results, over, costs, kin, command, out)
     text = "\n\n".join(filter(None, [text, page.left_out(runs)])) + "\n"
     runtimes.expected(runtimes.runtimes(runs.complete)).to_csv(out / "runtimes.csv", index=False)
     pictures = _write_figures(runs.complete, estimates, results, over, whole, out)
-    (out / SUMMARY).write_text(text + (f"\n{caution}\n" if caution else ""))
+    about = page.about(runs, results, command)
+    (out / SUMMARY).write_text(text + "".join(f"\n{line}\n" for line in about.cautions))
+    by_task = {task: typeset.by_task(task, results, costs, kin) for task in pictures if task}
+    (out / "report.html").write_text(html.html(about, pictures, by_task, out))
     path = out / "report.md"
-    path.write_text(page.markdown(runs, command, text, pictures, caution))
+    path.write_text(page.markdown(about, text, pictures))
     return path
 
 
@@ -84,26 +93,42 @@ def _write_figures(
     whole: pd.DataFrame,
     out: Path,
 ) -> page.Pictures:
+    """The figures of each task, and under no task's name those over all."""
     pictures: page.Pictures = {}
+    split = [dict(iter(table.groupby("task", observed=True))) for table in (estimates, results, whole)]
+    stems = _stems(run.task for run in runs)
     with theme():
-        for task, each in _by_task(runs):
-            kin = families(each)
-            lines, rows, last = (frame[frame["task"] == task] for frame in (estimates, whole, results))
-            best = chosen(list(kin), overview.ranking(last, list(kin)))
-            _save(overview.overview(last, kin) or "no run has a hypervolume", out, f"{task}_overview", pictures)
-            _save(figures.curves(lines, rows, kin), out, f"{task}_curves", pictures)
-            _save(figures.trade_off(last, kin), out, f"{task}_trade_off", pictures)
-            for setting, values in sweeps(each).items():
-                _save(sweep(last, setting, values), out, f"{task}_{setting.replace('.', '_')}_sweep", pictures)
-            _save(_gallery(each, best), out, f"{task}_gallery", pictures)
         if over is not None and not over.empty:
-            _save(overview.over_tasks(over, families(runs)), out, "over_tasks", pictures)
-            for name, figure in across.across(runs, whole).items():
-                _save(figure, out, name, pictures)
+            pictures[""] = _saved(
+                {"over_tasks": overview.over_tasks(over, families(runs)), **across.across(runs, whole)}, out
+            )
+        for task, each in _by_task(runs):
+            drawn = _of_task(each, *(tables[task] for tables in split))
+            pictures[task] = _saved({f"{stems[task]}_{kind}": figure for kind, figure in drawn}, out)
     return pictures
 
 
-def _gallery(runs: Sequence[Run], optimizers: Mapping[str, str]) -> Figure | str:
+def _of_task(
+    runs: Sequence[Run], estimates: pd.DataFrame, last: pd.DataFrame, whole: pd.DataFrame
+) -> Iterator[tuple[str, Drawn]]:
+    """One task's figures, each after the other; where optimizers are many, also those that name them all."""
+    kin = families(runs)
+    names = distinct(kin)
+    ranks = overview.ranking(last, names)
+    named = highlights.highlights(names, ranks)
+    yield "overview", overview.overview(last, kin) or "no run has a score"
+    yield "hits", highlights.hits(last, kin, named) or "the runs were made before distinct designs were counted"
+    yield "trade_off", highlights.trade_off(last, kin, named)
+    yield "curves", highlights.curves(estimates, whole, kin, named)
+    for setting, values in sweeps(runs).items():
+        yield f"{setting.replace('.', '_')}_sweep", sweep(last, setting, values)
+    yield "gallery", _gallery(runs, highlights.chosen(names, ranks))
+    if len(names) > MANY:
+        yield "trade_off_all", figures.trade_off(last, kin)
+        yield "curves_all", figures.curves(estimates, whole, kin)
+
+
+def _gallery(runs: Sequence[Run], optimizers: Mapping[str, str]) -> Drawn:
     """The gallery of one task, or the reason why there is none."""
     try:
         return gallery(task_of(runs[0]), runs, optimizers) or "no run's designs were kept"
@@ -111,18 +136,27 @@ def _gallery(runs: Sequence[Run], optimizers: Mapping[str, str]) -> Figure | str
         return f"the task cannot be made here: {' '.join(str(error.__cause__ or error).split())}"
 
 
-def _save(figure: Figure | str, out: Path, name: str, pictures: page.Pictures) -> None:
-    """Write a figure as PNG and PDF, or note the reason why there is none."""
-    if isinstance(figure, str):
-        pictures[name] = figure
-        return
-    figure.savefig(out / f"{name}.png", dpi=200)
-    figure.set_layout_engine("none")  # the layout is done, and takes half of the time
-    figure.savefig(out / f"{name}.pdf", metadata={"CreationDate": None})
-    pictures[name] = None
+def _saved(drawn: Mapping[str, Drawn], out: Path) -> dict[str, str | None]:
+    """Write figures as PNG and PDF; the reason where there is none."""
+    for name, figure in drawn.items():
+        if isinstance(figure, Figure):
+            figure.savefig(out / f"{name}.png", dpi=DPI)
+            figure.set_layout_engine("none")  # the layout is done, and takes half of the time
+            figure.savefig(out / f"{name}.pdf", metadata={"CreationDate": None})
+    return {name: figure if isinstance(figure, str) else None for name, figure in drawn.items()}
+
+
+def _stems(tasks: Iterable[str]) -> dict[str, str]:
+    """Beginnings of file names, one for each task's label."""
+    stems: dict[str, str] = {}
+    for task in dict.fromkeys(tasks):
+        stem = re.sub(r"[^\w.-]+", "_", task).strip("_")
+        stems[task] = stem if stem not in stems.values() else f"{stem}_{len(stems)}"
+    return stems
 
 
 def _by_task(runs: Iterable[Run]) -> Iterator[tuple[str, list[Run]]]:
-    runs = list(runs)
-    for task in dict.fromkeys(run.task for run in runs):
-        yield task, [run for run in runs if run.task == task]
+    tasks: dict[str, list[Run]] = {}
+    for run in runs:
+        tasks.setdefault(run.task, []).append(run)
+    yield from tasks.items()

@@ -11,13 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+from numpy.typing import NDArray
 
-from bbo_bench.report.families import Families
+from bbo_bench.report.families import Families, distinct
 from bbo_bench.report.layout import panels
 from bbo_bench.report.names import AXES, DATA, PRIOR, reference
 from bbo_bench.report.style import BEHIND, Style, style
 
-CURVES = ("reward_mean", "best", "validity", "elbo_z", "pairwise", "proxy_gap")
+CURVES = ("distinct_top", "reward_mean", "best", "validity", "elbo_z", "pairwise", "proxy_gap")
 TRADE_OFFS = ("validity", "elbo_z", "pairwise")
 ZERO = ("elbo_z", "proxy_gap")
 """Metrics whose zero is a fact: the data's own likelihood, an honest proxy."""
@@ -26,46 +27,60 @@ DATA_LINE: dict[str, Any] = {"color": DATA_COLOR, "linewidth": 1, "linestyle": (
 
 
 def curves(estimates: pd.DataFrame, table: pd.DataFrame, families: Families) -> Figure:
-    """A panel per metric over one task's queries: interquartile mean and interval, one optimizer of each family."""
+    """A panel per metric over one task's queries, for each group of methods: interquartile means and intervals."""
     shown = [metric for metric in CURVES if metric in set(estimates["metric"])]
     lines = {key: line for key, line in estimates.groupby(["optimizer", "metric"], observed=True)}
+    names = distinct(families)
 
     def draw(panel: Axes, metric: str, members: Collection[str]) -> None:
-        for name in families:
-            if (name, metric) in lines:
-                line = lines[name, metric]
-                curve(panel, line["queries"].tolist(), line, _look(name, members), 0.6 / max(4, len(members)))
-        _level(panel, metric, table)
-        _query_axis(panel, estimates["queries"].unique().tolist())
-        _score_axis(panel, metric)
-        panel.set_xlabel("queries")
+        found = {name: lines[name, metric] for name in names if (name, metric) in lines}
+        looks = {name: _look(name, members) for name in found}
+        rest = [found[name][["queries", "iqm"]].to_numpy(float) for name in found if looks[name] is BEHIND]
+        background(panel, rest)
+        for name in (name for name in found if looks[name] is not BEHIND):
+            line = found[name]
+            curve(panel, line["queries"].tolist(), line, looks[name], 0.6 / max(4, len(members)))
+        axes_of_curves(panel, metric, estimates, table)
 
     level = Line2D([], [], **DATA_LINE, label="data; no gap")
-    return panels(draw, shown, list(families), lambda name: key(name, style(name).line), [level])
+    return panels(draw, shown, names, lambda name: key(name, style(name).line), [level])
 
 
 def trade_off(results: pd.DataFrame, families: Families) -> Figure:
     """One task's mean score against naturalness and diversity at the end of the budget; a line joins the KL weights."""
-    wide = results.pivot(index="optimizer", columns="metric", values=["iqm", "low", "high", "values"])
-    wide = wide.astype({column: float for column in wide.columns if column[0] != "values"})
-    shown = [metric for metric in TRADE_OFFS if metric in wide["iqm"]]
+    means = wide(results)
+    shown = [metric for metric in TRADE_OFFS if metric in means["iqm"]]
 
     def draw(panel: Axes, metric: str, members: Collection[str]) -> None:
-        for base, family in families.items():
-            _front(panel, wide.reindex(list(family)), metric, _look(base, members))
-        _data(panel, wide, metric)
-        _score_axis(panel, metric)
+        fronts = {base: means.reindex(list(family)) for base, family in families.items()}
+        behind = [base for base in fronts if _look(base, members) is BEHIND]
+        background(panel, [fronts[base]["iqm"][["reward_mean", metric]].to_numpy(float) for base in behind], marker="o")
+        for base in (base for base in fronts if base not in behind):
+            front(panel, fronts[base], metric, style(base), list(families[base].values()))
+        data_mark(panel, means, metric)
+        scale(panel, metric)
         panel.set_xlabel(AXES["reward_mean"])
 
     star: dict[str, Any] = {"marker": "*", "markersize": 12, "markerfacecolor": "none", "linestyle": ""}
     data = Line2D([], [], color=DATA_COLOR, label=DATA, **star)
     swept = {name for name, family in families.items() if len(family) > 1}
-    figure = panels(
+    return panels(
         draw, shown, list(families), lambda name: key(name, style(name).line if name in swept else ""), [data]
     )
-    if swept:
-        figure.suptitle("Lines join the KL weights of one optimizer; larger markers, larger weights", fontsize=9)
-    return figure
+
+
+def wide(results: pd.DataFrame) -> pd.DataFrame:
+    """One task's `results` with a row per optimizer and a column per value and metric."""
+    found = results.pivot(index="optimizer", columns="metric", values=["iqm", "low", "high", "values"])
+    return found.astype({column: float for column in found.columns if column[0] != "values"})
+
+
+def background(panel: Axes, lines: Sequence[NDArray[np.float64]], marker: str = "") -> None:
+    """Lines in grey, each `points x 2`, behind all else."""
+    if lines:
+        points = np.concatenate([np.vstack([line, [[np.nan, np.nan]]]) for line in lines])
+        grey: dict[str, Any] = {"color": BEHIND.color, "linewidth": 0.8, "zorder": 1, "markersize": 3}
+        panel.plot(*points.T, marker=marker, **grey)
 
 
 def _look(name: str, members: Collection[str]) -> Style:
@@ -74,9 +89,6 @@ def _look(name: str, members: Collection[str]) -> Style:
 
 def curve(panel: Axes, x: Sequence[float], line: pd.DataFrame, look: Style, alpha: float) -> None:
     """`iqm` over `x`, and the interval from `low` to `high`; a point for each seed where there is none."""
-    if look is BEHIND:
-        panel.plot(x, line["iqm"], color=look.color, linewidth=0.8, zorder=1)
-        return
     panel.plot(x, line["iqm"], color=look.color, marker=look.marker, linestyle=look.line, markerfacecolor=look.face)
     low, high = line[["low", "high"]].to_numpy(float).T
     panel.fill_between(x, low, high, color=look.color, alpha=alpha, linewidth=0)
@@ -91,6 +103,14 @@ def few(rows: pd.DataFrame) -> list[tuple[float, ...]]:
         return [()] * len(rows)
     pairs = zip(rows["values"], rows["low"], strict=True)
     return [values if np.isnan(low) and isinstance(values, tuple) else () for values, low in pairs]
+
+
+def axes_of_curves(panel: Axes, metric: str, estimates: pd.DataFrame, table: pd.DataFrame) -> None:
+    """The data's own value, and axes for queries and a metric."""
+    _level(panel, metric, table)
+    _query_axis(panel, estimates["queries"].unique().tolist())
+    scale(panel, metric)
+    panel.set_xlabel("queries")
 
 
 def _level(panel: Axes, metric: str, table: pd.DataFrame) -> None:
@@ -108,7 +128,7 @@ def _query_axis(panel: Axes, queries: Sequence[int]) -> None:
     panel.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
 
 
-def _score_axis(panel: Axes, metric: str) -> None:
+def scale(panel: Axes, metric: str) -> None:
     """Likelihoods may fall very far below the data's; what lies near them must stay legible."""
     if metric == "elbo_z" and panel.get_ylim()[0] < -10:
         panel.set_yscale("symlog", linthresh=1)
@@ -116,13 +136,10 @@ def _score_axis(panel: Axes, metric: str) -> None:
         panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
-def _front(panel: Axes, points: pd.DataFrame, metric: str, look: Style) -> None:
+def front(panel: Axes, points: pd.DataFrame, metric: str, look: Style, weights: Sequence[float]) -> None:
+    """Means of one method, whose KL weights are joined by a line and named; larger markers, larger weights."""
     x, y = points["iqm"]["reward_mean"].to_numpy(), points["iqm"][metric].to_numpy()
     sizes = np.linspace(15, 75, len(points)) if len(points) > 1 else np.array([45.0])
-    if look is BEHIND:
-        panel.plot(x, y, color=look.color, linewidth=0.8, zorder=1)
-        panel.scatter(x, y, s=sizes / 3, color=look.color, linewidth=0, zorder=1)
-        return
     sides = [
         np.nan_to_num(np.abs(points[["low", "high"]].xs(key, axis=1, level="metric").to_numpy().T - centre))
         for key, centre in (("reward_mean", x), (metric, y))
@@ -135,9 +152,14 @@ def _front(panel: Axes, points: pd.DataFrame, metric: str, look: Style) -> None:
         seeds = [few(point.unstack(0).loc[[key]])[0] for key in ("reward_mean", metric)]
         if seeds[0] and len(seeds[0]) == len(seeds[1]):
             panel.plot(*seeds, ".", color=look.color, markersize=3, alpha=0.7)
+    for weight, place in zip(weights, zip(x, y, strict=True), strict=True):
+        if len(weights) > 1 and np.isfinite(place).all():
+            beside: dict[str, Any] = {"textcoords": "offset points", "fontsize": 6, "color": look.color}
+            panel.annotate(f"{weight:g}", place, (3, 3), zorder=6, **beside)
 
 
-def _data(panel: Axes, wide: pd.DataFrame, metric: str) -> None:
+def data_mark(panel: Axes, wide: pd.DataFrame, metric: str) -> None:
+    """The data's own values: a star, and a line at its naturalness or diversity."""
     values = wide["iqm"].loc[DATA]
     y = 0.0 if metric in ZERO else values[metric]
     panel.axhline(y, **DATA_LINE | {"linewidth": 0.8}, zorder=1)

@@ -14,10 +14,9 @@ from torch import Tensor
 from bbo_bench.core import Task
 from bbo_bench.oracle import true_scores
 from bbo_bench.report.figures import DATA_COLOR
-from bbo_bench.report.layout import MANY
 from bbo_bench.report.names import DATA, PRIOR
 from bbo_bench.report.runs import Run, designs
-from bbo_bench.report.style import group_style, grouped, style
+from bbo_bench.report.style import group_style, style
 
 COLUMNS = 6
 WIDTH = 1.5
@@ -29,14 +28,6 @@ def task_of(run: Run) -> Task:
     settings = {key: value for key, value in run.config["task"].items() if key != "name"}
     task: Task = instantiate(settings, _convert_="all")
     return task
-
-
-def chosen(optimizers: Sequence[str], ranking: Sequence[str]) -> dict[str, str]:
-    """The optimizers; where they are many, the best of each group of methods, with the group's title."""
-    if len(optimizers) <= MANY:
-        return dict.fromkeys(optimizers, "")
-    places = {name: place for place, name in enumerate([*ranking, *optimizers][::-1])}
-    return {max(members, key=places.__getitem__): title for title, members in grouped(optimizers).items()}
 
 
 def gallery(task: Task, runs: Sequence[Run], optimizers: Mapping[str, str]) -> Figure | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 GROUPS: dict[str, dict[str, str]] = {
+    "Recommended designs: distinct and good": {"score": "score", "distinct_top": "distinct top"},
     "Queried designs": {"best": "best", "top10": "top 10", "auc_top10": "AUC top 10"},
     "Recommended designs: score": {
         "reward_mean": "mean",
@@ -17,11 +18,13 @@ GROUPS: dict[str, dict[str, str]] = {
         "elbo_z": "ELBO z",
         "frechet": "Fréchet ratio",
         "precision": "precision",
+        "density": "density",
     },
     "Recommended designs: diversity": {
         "pairwise": "pairwise",
-        "vendi": "Vendi / m",
+        "vendi": "Vendi",
         "recall": "recall",
+        "coverage": "coverage",
         "unique": "unique",
     },
     "Recommended designs: over-optimization": {
@@ -35,11 +38,12 @@ GROUPS: dict[str, dict[str, str]] = {
 
 METRICS = [key for group in GROUPS.values() for key in group]
 
-DERIVED = {"natural_diversity": "validity × diversity", "hypervolume": "hypervolume"}
-"""Metrics that the report computes from the others."""
-TABLES = {"Recommended designs: trade-off": DERIVED, **GROUPS}
+HITS = {f"hits_{q:.1f}": q for q in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)}
+"""Numbers of distinct valid designs, for a figure, with the least q of each."""
 
 AXES = {
+    "score": "score",
+    "distinct_top": "distinct top",
     "reward_mean": "mean score, recommended",
     "best": "best score, queried",
     "validity": "validity",
@@ -47,10 +51,13 @@ AXES = {
     "pairwise": "mean pairwise distance",
     "proxy_gap": "proxy gap",
     "normalized": "normalized mean score",
-    "natural_diversity": "validity × diversity",
-    "hypervolume": "hypervolume",
 }
 """Metrics that figures show, with their axes' labels."""
+
+KEYS = ("task", "optimizer", "method", "seed", "experiment", "folder", "round", "queries")
+"""Columns of a table of runs that say what a row is of."""
+SETTINGS = ("diagnostics.", "task.", "optimizer.", "budget.", "device", "threads", "reproducible")
+"""Beginnings of the columns that are no metrics of designs."""
 
 PRIOR = "prior_sampling"
 """The optimizer that marks the prior."""
@@ -64,8 +71,8 @@ OWN = "Recommended designs: the task's own"
 
 def own(columns: Iterable[str]) -> list[str]:
     """The metrics of tasks' own among the columns of a table of runs; diagnostics are the optimizers'."""
-    known = {"task", "optimizer", "seed", "round", "queries", *METRICS, *DERIVED}
-    others = (name for name in columns if name not in known and not name.startswith("diagnostics."))
+    known = {*KEYS, *METRICS, *HITS}
+    others = (name for name in columns if name not in known and not name.startswith(SETTINGS))
     return [name for name in others if not name.endswith(reference(""))]
 
 

@@ -9,29 +9,34 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bbo_bench.report.families import Families
+from bbo_bench.report.families import Families, distinct
 from bbo_bench.report.figures import DATA_LINE, few
 from bbo_bench.report.layout import PANEL, legend
-from bbo_bench.report.names import AXES, DATA, PRIOR
+from bbo_bench.report.names import AXES, DATA, PRIOR, headline
 from bbo_bench.report.style import ARMS, Style, group_style, grouped, style
 
-COLUMNS = ("hypervolume", "reward_mean", "natural_diversity")
+COLUMNS = ("score", "distinct_top", "normalized", "validity", "pairwise")
 ROW = 0.2
+WIDTH = 2.2
 
 
 def ranking(results: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    """Those of one task's optimizers that have a hypervolume, the highest interquartile mean first."""
-    found = results[results["metric"] == "hypervolume"].set_index("optimizer")["iqm"]
+    """Those of one task's optimizers that have a score, the highest interquartile mean first.
+
+    Where none has, as runs were made before there was one, those that have a normalized mean score, by that.
+    """
+    found = results[results["metric"] == headline(results["metric"].unique())].set_index("optimizer")["iqm"]
     return sorted((name for name in names if name in found.index), key=lambda name: -float(found[name]))
 
 
 def overview(results: pd.DataFrame, families: Families) -> Figure | None:
-    """One task's optimizers, one of each family, by hypervolume; None where the task has none."""
-    ranks = ranking(results, list(families))
+    """One task's optimizers in the order of `ranking`, one of each family; None where none is ranked."""
+    ranks = ranking(results, distinct(families))
     if not ranks:
         return None
-    figure = Figure(figsize=(PANEL[0] * len(COLUMNS), ROW * len(ranks) + 1.4))
-    for panel, metric in zip(figure.subplots(1, len(COLUMNS), sharey=True), COLUMNS, strict=True):
+    shown = [metric for metric in COLUMNS if metric in set(results["metric"])]
+    figure = Figure(figsize=(WIDTH * len(shown) + 1.5, ROW * len(ranks) + 1.4))
+    for panel, metric in zip(figure.subplots(1, len(shown), sharey=True, squeeze=False).flat, shown, strict=True):
         rows = results[results["metric"] == metric].set_index("optimizer")
         _intervals(panel, rows.reindex(ranks), group_style)
         if DATA in rows.index:

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import pandas as pd
 
 from bbo_bench.plan import shown
-from bbo_bench.plugins import choices
+from bbo_bench.plugins import KINDS
 from bbo_bench.report.aggregate import ENOUGH
-from bbo_bench.report.runs import Run, Runs, flat
+from bbo_bench.report.commands import commands
+from bbo_bench.report.labels import flat, unnamed, usual
+from bbo_bench.report.runs import Run, Runs
 
-Pictures = dict[str, str | None]
-"""Figures by the stem of their files; where one could not be made, the reason."""
+Pictures = dict[str, dict[str, str | None]]
+"""By task, figures by the stem of their files; where one could not be made, the reason."""
 
 CAPTIONS = {
-    "overview": "Interquartile mean and 95% interval at the end of the budget, highest hypervolume first; colours are "
-    "groups of methods, lines the data's value (dashed) and the prior's (dotted). Of optimizers that differ in their "
-    "KL weight alone, one is shown.",
-    "curves": "Interquartile mean over seeds and its 95% interval after every round. Of optimizers that differ in "
-    "their KL weight alone, one is drawn. Where optimizers are many, each group of methods has a row.",
-    "trade_off": "At the end of the budget; bars are 95% intervals.",
+    "overview": "Interquartile mean and 95% interval at the end of the budget, the highest score first (the highest "
+    "normalized mean score, where runs are older than the score); colours are groups of methods, lines the data's "
+    "value (dashed) and the prior's (dotted). Of optimizers that differ in their KL weight alone, one is shown.",
+    "hits": "How many of the recommended designs are valid, distinct from each other, and of a normalized score of at "
+    "least q, over q; interquartile means over seeds. Named are the best by score, and the best of each group.",
+    "curves": "Interquartile mean over seeds and its 95% interval after every round. Named are the best by score, and "
+    "the best of each group.",
+    "trade_off": "Mean score against naturalness and diversity at the end of the budget; bars are 95% intervals. Named "
+    "are the best by score, and the best of each group; numbers at points are KL weights.",
+    "curves_all": "The same with all optimizers, a row for each group of methods.",
+    "trade_off_all": "The same with all optimizers, a row for each group of methods. Lines join the KL weights of one "
+    "optimizer; larger markers, larger weights.",
     "gallery": "Designs of one seed at the end of the budget, at even quantiles of the true score, which they are "
-    "titled with. Where optimizers are many: the one of highest hypervolume in each group.",
+    "titled with. Where optimizers are many: the best of each group by score.",
     "sweep": "At the end of the budget, over the values of the one setting in which an optimizer's runs differ, evenly "
     "spaced; bands are 95% intervals.",
     "profiles": "Share of runs that end above a score, over all scores: of two optimizers the higher line is better "
@@ -40,29 +48,56 @@ CAPTIONS = {
 }
 
 
-def markdown(runs: Runs, command: str, text: str, pictures: Mapping[str, str | None], caution: str) -> str:
-    """The page, which names the command behind every table and figure."""
-    parts = [
-        "# Report",
-        f"Every table and figure here was made by `{command}` from the folders of these runs, made by",
-        "```\n" + "\n".join(commands(runs.complete)) + "\n```",
+class About(NamedTuple):
+    """What a page says of itself."""
+
+    command: str
+    commands: list[str]
+    method: str
+    cautions: list[str]
+    left_out: str
+    provenance: list[str]
+
+
+def about(runs: Runs, results: pd.DataFrame, command: str) -> About:
+    """What made the runs and the report, and what to know of them."""
+    method = (
         f"Runs: {len(runs.complete)} complete, {len(runs.left_out)} left out. Values are interquartile means over "
         f"seeds with 95% intervals of a trimmed t from {ENOUGH} seeds on, on true scores. `data` are real "
-        "designs that the prior never saw. `hypervolume`, which tuning maximizes, is the normalized score (at least 0) "
-        "times validity times the pairwise distance over that of the data (at most 1), of each seed. "
-        f"{caution}".rstrip(),
+        "designs that the prior never saw. An optimizer's or a task's name says in what its settings differ from those "
+        "of its YAML."
+    )
+    cautions = [caution(results), pooled(runs.complete), outdated(runs.complete)]
+    made = provenance(runs.complete)
+    return About(command, commands(runs.complete), method, [*filter(None, cautions)], left_out(runs), made)
+
+
+def markdown(about: About, text: str, pictures: Pictures) -> str:
+    """The page, which names the command behind every table and figure."""
+    drawn = [(name, reason) for each in pictures.values() for name, reason in each.items()]
+    parts = [
+        "# Report",
+        f"Every table and figure here was made by `{about.command}` from the folders of these runs, made by",
+        "```\n" + "\n".join(about.commands) + "\n```",
+        " ".join([about.method, *about.cautions]),
+        "The same page to click through is [report.html](report.html).",
         "## Figures",
-        *(_picture(name, reason, command) for name, reason in pictures.items()),
+        *(_picture(name, reason, about.command) for name, reason in drawn),
         "## Tables",
         "Also in [results.csv](results.csv), [results.tex](results.tex) (LaTeX, booktabs and longtable) and "
         "[cost.csv](cost.csv), which have every KL weight. "
         f"Seconds are means over seeds; the harness is what ask, oracle, tell and evaluation leave of the total. "
-        f"Made by `{command}`.",
+        f"Made by `{about.command}`.",
         f"```\n{text}```",
         "## Made on",
-        "\n".join(f"- {line}" for line in provenance(runs.complete)),
+        "\n".join(f"- {line}" for line in about.provenance),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def caption(name: str) -> str:
+    """What the figure in the files of that stem shows."""
+    return next(words for kind, words in CAPTIONS.items() if name.endswith(kind))
 
 
 def caution(results: pd.DataFrame) -> str:
@@ -75,24 +110,40 @@ def caution(results: pd.DataFrame) -> str:
     )
 
 
+def pooled(runs: Iterable[Run]) -> str:
+    """Which settings of the machine differ between the runs of one row, or nothing."""
+    rows: dict[tuple[str, str], list[dict[str, object]]] = defaultdict(list)
+    for run in runs:
+        rows[run.task, run.optimizer].append(run.shared)
+    found: dict[str, set[str]] = defaultdict(set)
+    for each in rows.values():
+        for key in dict.fromkeys(key for settings in each for key in settings):
+            values = {str(settings.get(key, "not recorded")) for settings in each}
+            found[key] |= values if len(values) > 1 else set()
+    words = [f"`{key}` ({', '.join(sorted(values))})" for key, values in found.items() if values]
+    return f"Some rows pool runs that differ in {' and '.join(words)}, which may change their numbers." if words else ""
+
+
+def outdated(runs: Iterable[Run]) -> str:
+    """Which plugins had fewer settings when the runs were made, or nothing."""
+    known = {kind: usual(kind) for kind in KINDS}
+    plugins = {
+        (kind, run.config[kind]["name"]): unnamed(run.config[kind])
+        for run in {(run.task, run.optimizer): run for run in runs}.values()
+        for kind in KINDS
+    }
+    words = []
+    for (kind, name), settings in plugins.items():
+        own = flat(settings)
+        lacking = [key for key in known[kind].get(name, {}) if key.partition(".")[0] not in settings]
+        words += [f"{name} without `{'`, `'.join(lacking)}`"] if lacking and own else []
+    return f"Made before their YAML had these settings: {'; '.join(words)}." if words else ""
+
+
 def left_out(runs: Runs) -> str:
     """A line for every run that the report leaves out, with the reason."""
     lines = [f"left out: {shown(folder)}: {reason}" for folder, reason in runs.left_out.items()]
     return "\n".join(lines)
-
-
-def commands(runs: Iterable[Run]) -> list[str]:
-    """A sweep for each experiment, budget and change of defaults that makes its runs."""
-    sweeps: dict[tuple[str, str], list[Run]] = defaultdict(list)
-    defaults = {name: flat(choice.settings) for name, choice in choices("optimizer").items()}
-    for run in runs:
-        settings = flat(run.settings)
-        usual = defaults.get(run.config["optimizer"]["name"], settings)
-        words = [f"budget.{key}={value}".replace(" ", "") for key, value in run.config["budget"].items()]
-        changed = settings.items() - usual.items()
-        words += [f"{'' if key in usual else '+'}optimizer.{key}={value}" for key, value in changed]
-        sweeps[run.experiment, shlex.join(sorted(words))].append(run)
-    return [_sweep(experiment, words, each) for (experiment, words), each in sweeps.items()]
 
 
 def provenance(runs: Iterable[Run]) -> list[str]:
@@ -105,18 +156,7 @@ def provenance(runs: Iterable[Run]) -> list[str]:
     return [f"{key}: {', '.join(sorted(values))}" for key, values in facts.items()]
 
 
-def _sweep(experiment: str, words: str, runs: Iterable[Run]) -> str:
-    chosen: dict[str, dict[str, None]] = defaultdict(dict)
-    for run in runs:
-        for key, value in (("task", run.config["task"]["name"]), ("optimizer", run.config["optimizer"]["name"])):
-            chosen[key][value] = None
-        chosen["seed"][str(run.seed)] = None
-    groups = " ".join(f"{key}={','.join(values)}" for key, values in chosen.items())
-    return f"bbo-bench run -m name={shlex.quote(experiment)} {groups} {words}"
-
-
 def _picture(name: str, reason: str | None, command: str) -> str:
-    caption = next(words for kind, words in CAPTIONS.items() if name.endswith(kind))
     if reason:
         return f"`{name}` is missing: {reason}."
-    return f"![{name}]({name}.png)\n\n{caption} Made by `{command}`; also as [PDF]({name}.pdf)."
+    return f"![{name}]({name}.png)\n\n{caption(name)} Made by `{command}`; also as [PDF]({name}.pdf)."

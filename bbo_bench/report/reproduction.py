@@ -13,7 +13,8 @@ import yaml
 from numpy.typing import NDArray
 
 from bbo_bench.plan import shown
-from bbo_bench.report.runs import ReportError, flat
+from bbo_bench.report.labels import flat
+from bbo_bench.report.runs import ReportError
 
 Values = Mapping[tuple[int, str], NDArray[Any]]
 """What a file holds, by round and name of a column or an array."""

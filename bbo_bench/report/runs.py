@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +16,13 @@ import yaml
 
 from bbo_bench.plan import shown
 from bbo_bench.record import RecordError, check_files
+from bbo_bench.report.labels import LabelError, flat, identity, labels, unnamed
 
 KEYS = ["task", "optimizer", "seed"]
+ROW = ("task", "optimizer", "budget")
+"""Parts of a configuration that make another section or row where they differ, or are refused; seeds are pooled."""
+DESIGNS = ("designs.npz", "recommended.npz")
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class ReportError(RuntimeError):
@@ -30,8 +35,8 @@ class Run:
 
     Attributes:
         folder: Where it lies: `<experiment>/<task>/<optimizer>/seed_<n>`.
-        task: Name of the task.
-        optimizer: Its label in the report.
+        task: Label of the task, which says in what its settings differ from its YAML's.
+        optimizer: That of the optimizer.
         seed: Seed.
         config: Resolved configuration.
         metrics: A row per round.
@@ -59,12 +64,17 @@ class Run:
     @property
     def settings(self) -> dict[str, Any]:
         """The optimizer's settings without its name."""
-        return {key: value for key, value in self.config["optimizer"].items() if key != "name"}
+        return unnamed(self.config["optimizer"])
+
+    @cached_property
+    def variant(self) -> str:
+        """All that the run's outcome depends on, without its seed and the machine, to compare runs by."""
+        return identity({key: self.config.get(key) for key in ROW})
 
     @property
-    def variant(self) -> tuple[str, str, str]:
-        """Task, optimizer and settings, to compare runs by."""
-        return self.task, self.optimizer, json.dumps(self.settings, sort_keys=True, default=str)
+    def shared(self) -> dict[str, Any]:
+        """What the runs of one row may differ in: device, threads and the like."""
+        return {key: value for key, value in self.config.items() if key not in (*ROW, "seed")}
 
 
 class Runs(NamedTuple):
@@ -81,6 +91,13 @@ def find_runs(folders: Sequence[Path]) -> Runs:
     Raises:
         ReportError: If no run is complete, two outcomes of one run differ, or two budgets of one task do.
     """
+    runs = read_runs(folders)
+    _check_budgets(runs.complete)
+    return runs
+
+
+def read_runs(folders: Sequence[Path]) -> Runs:
+    """The same, of any budgets."""
     paths = sorted({file.parent.resolve() for folder in folders for file in Path(folder).rglob("config.yaml")})
     where = ", ".join(map(shown, folders))
     if not paths:
@@ -94,34 +111,18 @@ def find_runs(folders: Sequence[Path]) -> Runs:
     if not complete:
         reasons = "\n".join(f"  {shown(path)}: {reason}" for path, reason in left_out.items())
         raise ReportError(f"no complete run in {where}; run them again to resume them:\n{reasons}")
-    _check_budgets(complete)
-    complete = _labelled(_distinct(complete, left_out), folders)
+    complete = _labelled(_distinct(complete, left_out))
     return Runs(sorted(complete, key=lambda run: (run.task, run.optimizer, run.seed)), left_out)
 
 
-def table(runs: Iterable[Run]) -> pd.DataFrame:
-    """A row per run and round: task, optimizer, seed and the metrics."""
-    return pd.concat([run.metrics.assign(task=run.task, optimizer=run.optimizer, seed=run.seed) for run in runs])
-
-
 def designs(run: Run) -> dict[str, np.ndarray[Any, Any]] | None:
-    """A run's queried and recommended designs, or None where they were not kept."""
-    path = run.folder / "designs.npz"
-    if not path.exists():
-        return None
-    with np.load(path) as arrays:
-        return dict(arrays)
-
-
-def flat(settings: Mapping[str, Any], outer: str = "") -> dict[str, str]:
-    """Settings by their dotted keys, as Hydra's overrides spell them; without the names of classes."""
-    found: dict[str, str] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{outer}{key}.")
-        elif not key.startswith("_"):
-            found[f"{outer}{key}"] = json.dumps(value).replace(" ", "")
-    return found
+    """A run's queried and recommended designs, as far as they were kept, or None."""
+    found: dict[str, np.ndarray[Any, Any]] = {}
+    for path in (run.folder / name for name in DESIGNS):
+        if path.exists():
+            with np.load(path) as arrays:
+                found |= arrays
+    return found or None
 
 
 def _read(folder: Path) -> Run:
@@ -136,7 +137,7 @@ def _read(folder: Path) -> Run:
     # ledgers and designs may be absent on purpose: reference runs are published without the large ones
     kept = {name: digest for name, digest in provenance["files"].items() if (folder / name).exists()}
     check_files(folder, kept)
-    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config = yaml.load((folder / "config.yaml").read_text(), Loader=LOADER)  # a safe one
     metrics = pd.read_csv(folder / "metrics.csv")
     if "reward_mean" not in metrics:
         raise RecordError("made without an evaluation (budget.evaluation is 0)")
@@ -144,38 +145,21 @@ def _read(folder: Path) -> Run:
     return Run(folder, task, optimizer, config["seed"], config, metrics, provenance)
 
 
-def _labelled(runs: list[Run], folders: Sequence[Path]) -> list[Run]:
-    """Optimizers of one name and several settings get the names of each setting's experiments beside theirs.
-
-    The settings that alone are in the first of the folders that have the optimizer keep the plain name.
-
-    Raises:
-        ReportError: If that does not tell them apart.
-    """
-    experiments: dict[tuple[str, str, str], dict[str, None]] = defaultdict(dict)
-    for run in runs:
-        experiments[run.variant][run.experiment] = None
-    first: dict[tuple[str, str], set[str]] = {}
-    for folder in map(Path.resolve, folders):
-        here: dict[tuple[str, str], set[str]] = defaultdict(set)
-        for task, optimizer, settings in (run.variant for run in runs if run.folder.is_relative_to(folder)):
-            here[task, optimizer].add(settings)
-        first = here | first
-    several = Counter(key[:2] for key in experiments)
-    labels = {
-        key: f"{key[1]} ({', '.join(names)})"
-        for key, names in experiments.items()
-        if several[key[:2]] > 1 and first[key[:2]] != {key[2]}
-    }
-    for (task, label), count in Counter((key[0], label) for key, label in labels.items()).items():
-        if count > 1:
-            raise ReportError(f"{task}: {label} has {count} settings; report them separately, or rename a folder")
-    return [replace(run, optimizer=labels.get(run.variant, run.optimizer)) for run in runs]
+def _labelled(runs: list[Run]) -> list[Run]:
+    try:
+        tasks = labels("task", (run.config["task"] for run in runs))
+        optimizers = labels("optimizer", (run.config["optimizer"] for run in runs))
+    except LabelError as error:
+        raise ReportError(str(error)) from error
+    return [
+        replace(run, task=tasks[identity(run.config["task"])], optimizer=optimizers[identity(run.config["optimizer"])])
+        for run in runs
+    ]
 
 
 def _distinct(runs: list[Run], left_out: dict[Path, str]) -> list[Run]:
     """Without the copies of a run that several experiments share."""
-    seen: dict[tuple[tuple[str, str, str], int], Run] = {}
+    seen: dict[tuple[str, int], Run] = {}
     for run in runs:
         other = seen.setdefault((run.variant, run.seed), run)
         if not other.metrics.equals(run.metrics):
@@ -199,8 +183,10 @@ def _apart(one: Path, other: Path) -> tuple[Path, Path]:
 def _check_budgets(runs: list[Run]) -> None:
     budgets: dict[str, Run] = {}
     for run in runs:
-        if (other := budgets.setdefault(run.task, run)).budget != run.budget:
+        other = budgets.setdefault(run.task, run)
+        one, two = (flat(each.config["budget"]) for each in (other, run))
+        if key := next((key for key in one | two if one.get(key) != two.get(key)), None):
             raise ReportError(
-                f"{shown(other.folder)} has the budget {other.budget}, {shown(run.folder)} has {run.budget}; "
-                "report them separately"
+                f"{shown(other.folder)} has budget.{key}={one.get(key)}, {shown(run.folder)} has "
+                f"budget.{key}={two.get(key)}, which do not compare; report them separately"
             )

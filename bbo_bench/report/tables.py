@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bbo_bench.report.aggregate import ESTIMATE, SEEDS, at_the_end
-from bbo_bench.report.names import DATA, DERIVED, METRICS, PRIOR, own, reference
+from bbo_bench.report.names import DATA, HITS, METRICS, PRIOR, own, reference
 from bbo_bench.report.runs import Run
 
 PRIOR_LEVEL = {"normalized": 0.0}
@@ -23,7 +23,7 @@ def results(estimates: pd.DataFrame, table: pd.DataFrame, order: Sequence[str]) 
     prior's: below the median of `prior_sampling`, or 0 of `normalized`; NaN where that has not been run.
     """
     parts = [_below_prior(at_the_end(estimates)[["task", "optimizer", "metric", *ESTIMATE, *SEEDS]])]
-    metrics = [*DERIVED, *METRICS, *own(table.columns)]
+    metrics = [*METRICS, *HITS, *own(table.columns)]
     for task, group in table.groupby("task"):
         known = [metric for metric in metrics if reference(metric) in group and group[reference(metric)].notna().any()]
         means = [group[reference(metric)].mean() for metric in known]

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bbo_bench.report.families import Families
-from bbo_bench.report.names import DATA, OWN, TABLES, headline, own
+from bbo_bench.report.families import KL_WEIGHT, Families, distinct
+from bbo_bench.report.names import DATA, GROUPS, OWN, headline, own
 from bbo_bench.report.style import grouped
 from bbo_bench.report.tables import PHASES
 
@@ -47,7 +47,7 @@ class Table(NamedTuple):
 def result_tables(results: pd.DataFrame, families: Families) -> list[Table]:
     """For each task, a table of the optimizers for each group of metrics, and below one of the KL weights."""
     tables = []
-    groups = TABLES | {OWN: {metric: metric.replace("_", " ") for metric in own(results["metric"].unique())}}
+    groups = GROUPS | {OWN: {metric: metric.replace("_", " ") for metric in own(results["metric"].unique())}}
     for task, group in results.groupby("task"):
         swept = []
         parts = {f"Seeds: {headline(group['metric'].unique())}": _seeds(group)}
@@ -74,6 +74,12 @@ def cost_tables(costs: pd.DataFrame, families: Families) -> list[Table]:
         columns = {key: (heading, 1) for key, heading in COSTS.items()}
         tables.append(Table(f"{task}: cost of a run", columns, _groups(cells, families)))
     return tables
+
+
+def by_task(task: str, results: pd.DataFrame, costs: pd.DataFrame, families: Families) -> list[Table]:
+    """All tables of one task."""
+    of_results = result_tables(results[results["task"] == task], families)
+    return [*of_results, *cost_tables(costs[costs["task"] == task], families)]
 
 
 def text(tables: Iterable[Table]) -> str:
@@ -118,8 +124,10 @@ def _cell(row: Mapping[Hashable, Any]) -> Cell:
 
 
 def _groups(cells: Cells, families: Families) -> dict[str, Cells]:
-    """One optimizer of each family, by group, and the data."""
-    sections = {group: _chosen(cells, {name: name for name in names}) for group, names in grouped(families).items()}
+    """One optimizer of each family whose base was run, all of others, by group, and the data."""
+    sections = {
+        group: _chosen(cells, {name: name for name in names}) for group, names in grouped(distinct(families)).items()
+    }
     sections[""] = _chosen(cells, {DATA: DATA})
     return {title: rows for title, rows in sections.items() if rows}
 
@@ -127,10 +135,15 @@ def _groups(cells: Cells, families: Families) -> dict[str, Cells]:
 def _weights(cells: Cells, families: Families) -> dict[str, Cells]:
     """By the base's name, the optimizers that differ in their KL weight."""
     return {
-        base: _chosen(cells, {name: f"{name} ({weight:g})" for name, weight in family.items()})
+        base: _chosen(cells, {name: weighted(name, weight) for name, weight in family.items()})
         for base, family in families.items()
-        if any(name != base and name in cells for name in family)
+        if base in family and any(name != base and name in cells for name in family)
     }
+
+
+def weighted(name: str, weight: float) -> str:
+    """A name that says the KL weight."""
+    return name if f"{KL_WEIGHT}=" in name else f"{name} ({KL_WEIGHT}={weight:g})"
 
 
 def _chosen(cells: Cells, labels: Mapping[str, str]) -> Cells:
@@ -160,14 +173,15 @@ def _text(table: Table) -> str:
         lines += [[section]] if section else []
         indent = "  " if section else ""
         for name, row in rows.items():
-            values = (_text_cell(row.get(metric), decimals) for metric, (_, decimals) in table.columns.items())
+            values = (text_cell(row.get(metric), decimals) for metric, (_, decimals) in table.columns.items())
             lines.append([indent + name, *values])
     full = [[*line, *[""] * (len(lines[0]) - len(line))] for line in lines]
     widths = [max(map(len, column)) for column in zip(*full, strict=True)]
     return "\n".join([table.title, *("  ".join(map(str.ljust, line, widths)).rstrip() for line in full)])
 
 
-def _text_cell(cell: Cell | None, decimals: int) -> str:
+def text_cell(cell: Cell | None, decimals: int) -> str:
+    """A value with its interval in brackets or its seeds in braces, or a dash."""
     if cell is None:
         return "-"
     value, interval, seeds = _digits(cell, decimals)

@@ -70,6 +70,9 @@ def write(
     task: str = "toy",
     experiment: str = "exp",
     settings: Mapping[str, Any] | None = None,
+    of_task: Mapping[str, Any] | None = None,
+    machine: Mapping[str, Any] | None = None,
+    evaluation: int = 64,
     rounds: tuple[int, ...] = ROUNDS,
     complete: bool = True,
 ) -> Path:
@@ -77,12 +80,13 @@ def write(
     folder = root / experiment / task / optimizer / f"seed_{seed}"
     folder.mkdir(parents=True)
     config = {
-        "task": {"name": task, "_target_": toy},
+        "task": {"name": task, "_target_": toy, **(of_task or {})},
         "optimizer": {"name": optimizer, "_target_": optimizer.partition("_kl")[0], **(settings or {})},
-        "budget": {"rounds": list(rounds), "evaluation": 64, "validation": 16},
+        "budget": {"rounds": list(rounds), "evaluation": evaluation, "validation": 16},
         "seed": seed,
         "threads": 1,
         "device": "cpu",
+        **(machine or {}),
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     columns = {"round": range(len(rounds)), "queries": np.cumsum(rounds)}

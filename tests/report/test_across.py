@@ -12,11 +12,12 @@ from scipy.stats import friedmanchisquare
 from bbo_bench.report import write_report
 from bbo_bench.report.across import across
 from bbo_bench.report.blocks import Block, block
+from bbo_bench.report.frame import frame
 from bbo_bench.report.improvement import matrix, probabilities
 from bbo_bench.report.layout import theme
 from bbo_bench.report.profiles import profiles, shares
 from bbo_bench.report.ranks import Ranks, diagram, groups, ranks
-from bbo_bench.report.runs import find_runs, table
+from bbo_bench.report.runs import find_runs
 from bbo_bench.report.runtimes import distribution, expected, runtimes
 
 Make = Callable[..., Path]
@@ -119,4 +120,4 @@ def test_a_report_over_tasks_has_them_all(make: Make, results: Path) -> None:
         assert (report.parent / f"{name}.pdf").exists()
     assert pd.read_csv(report.parent / "runtimes.csv")["ert"].min() > 0
     complete = [run for run in find_runs([results]).complete if run.task != "third"]
-    assert isinstance(across(complete, table(complete))["ranks"], str)
+    assert isinstance(across(complete, frame(complete))["ranks"], str)

@@ -8,7 +8,6 @@ import pytest
 from scipy.stats import ttest_1samp, ttest_ind
 
 from bbo_bench.report.aggregate import (
-    derived,
     estimate,
     interquartile_mean,
     over_tasks,
@@ -90,15 +89,6 @@ def test_seeds_without_a_value_are_left_out_and_counted() -> None:
     assert found["seeds"].to_dict() == {"a": 3, "b": 2}
     assert found["values"].to_dict() == {"a": (1, 3, 5), "b": (2, 4)}
     assert found["lowest_seed"].to_dict() == {"a": 7, "b": 7}
-
-
-def test_hypervolume_by_hand() -> None:
-    columns = ["normalized", "validity", "pairwise"]
-    frame = pd.DataFrame([(0.5, 0.8, 0.1), (0.5, 0.8, 0.4), (-1.0, 1.0, 0.2), (2.0, 0.0, 0.2)], columns=columns)
-    found = derived(frame.assign(pairwise_reference=0.2, validity_reference=0.9))
-    assert found["natural_diversity"].tolist() == [0.4, 0.8, 1.0, 0.0]
-    assert found["hypervolume"].tolist() == [0.2, 0.4, 0.0, 0.0]
-    assert set(found["natural_diversity_reference"]) == {0.9}
 
 
 def test_over_tasks_takes_the_last_round_of_each() -> None:

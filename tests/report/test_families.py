@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bbo_bench.report.families import families, order
+from bbo_bench.report.families import distinct, families, order
 from bbo_bench.report.runs import Run
 
 
@@ -33,3 +33,15 @@ def test_arms_are_families_of_their_own() -> None:
         "ddpo": ["ddpo", "ddpo_kl_2"],
         "ddpo_oracle": ["ddpo_oracle", "ddpo_oracle_kl_2"],
     }
+
+
+def test_a_family_whose_base_was_not_run_hides_none_of_its_members() -> None:
+    labels = {f"sqdf (kl_weight={weight})": weight for weight in (0.3, 0.03)}
+    runs = [run(name, _target_="S", kl_weight=weight) for name, weight in labels.items()]
+    runs += [run(f"sqdf (kl_weight={weight}, gamma=1)", kl_weight=weight, gamma=1) for weight in (0.3, 0.03)]
+    found = families(runs)
+    assert list(found) == ["sqdf", "sqdf (gamma=1)"]
+    assert list(found["sqdf"].items()) == [("sqdf (kl_weight=0.03)", 0.03), ("sqdf (kl_weight=0.3)", 0.3)]
+    assert distinct(found) == order(found) == [run.optimizer for run in (runs[1], runs[0], runs[3], runs[2])]
+    assert distinct(families([*runs, run("sqdf", _target_="S", kl_weight=0.1)]))[0] == "sqdf"
+    assert len(distinct(families([*runs, run("sqdf", _target_="S", kl_weight=0.1)]))) == 3

@@ -1,18 +1,20 @@
 """Reports of many optimizers: a row for each group of methods, and who is best in it."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 
+from bbo_bench.report import highlights as named
 from bbo_bench.report.figures import curves, trade_off
-from bbo_bench.report.gallery import chosen
+from bbo_bench.report.highlights import chosen, highlights, spread
 from bbo_bench.report.layout import theme
 from bbo_bench.report.overview import overview, ranking
 from bbo_bench.report.style import BEHIND, group_style, style
 
-HYPERVOLUMES = {
+SCORES = {
     "prior_sampling": 0.0,
     "cma_es": 0.3,
     "turbo": 0.2,
@@ -20,15 +22,15 @@ HYPERVOLUMES = {
     **{"ddpo": 0.1, "ddpo_oracle": 0.35, "dpok": 0.15, "dpok_oracle": 0.25, "ppo_kl": 0.05, "ppo_kl_oracle": 0.45},
     **{"grpo": 0.6, "grpo_oracle": 0.55, "b2_diffurl": 0.5, "sdpo": 0.45, "score_as_action": 0.01},
 }
-NAMES = list(HYPERVOLUMES)
+NAMES = list(SCORES)
 FAMILIES = {name: {name: 1.0} for name in NAMES} | {"ddpo": {"ddpo_kl_0.1": 0.1, "ddpo": 1.0}}
 
 
 @pytest.fixture(scope="module")
 def results() -> pd.DataFrame:
     rows = []
-    for name, value in (HYPERVOLUMES | {"ddpo_kl_0.1": 0.9, "data": 0.5}).items():
-        for metric in ("hypervolume", "reward_mean", "natural_diversity", "validity", "pairwise"):
+    for name, value in (SCORES | {"ddpo_kl_0.1": 0.9, "data": 0.5}).items():
+        for metric in ("score", "reward_mean", "distinct_top", "validity", "pairwise", "hits_0.1", "hits_0.5"):
             rows.append((name, metric, value, value - 0.1, value + 0.1, ()))
     return pd.DataFrame(rows, columns=["optimizer", "metric", "iqm", "low", "high", "values"])
 
@@ -44,6 +46,12 @@ def dots(panel: Axes, color: str) -> int:
     return sum(len(face) > 0 and same_color(face[0], color) for face in faces)
 
 
+def grey(panel: Axes) -> int:
+    """How many lines, or marks, are drawn behind the others."""
+    behind = (line for line in panel.lines if same_color(line.get_color(), BEHIND.color))
+    return sum(int(np.isnan(line.get_xdata()).sum()) for line in behind)
+
+
 def test_the_overview_is_sorted_and_leaves_sweeps_out(results: pd.DataFrame) -> None:
     assert ranking(results, NAMES)[:4] == ["grpo", "grpo_oracle", "b2_diffurl", "ppo_kl_oracle"]
     with theme():
@@ -54,7 +62,7 @@ def test_the_overview_is_sorted_and_leaves_sweeps_out(results: pd.DataFrame) -> 
     assert labels[0].get_color() == group_style("ddpo").color
     bars = [line for line in figure.axes[0].lines if list(line.get_xdata()) == pytest.approx([0.5, 0.7])]
     assert [list(bar.get_ydata()) for bar in bars] == [[0, 0]]
-    assert overview(results[results["metric"] != "hypervolume"], FAMILIES) is None
+    assert overview(results[results["metric"] != "score"], FAMILIES) is None
 
 
 def test_each_group_has_a_row_and_a_large_one_is_parted_by_arms(results: pd.DataFrame) -> None:
@@ -70,7 +78,7 @@ def test_each_group_has_a_row_and_a_large_one_is_parted_by_arms(results: pd.Data
     ]
     baselines, sqdf = figure.axes[0], figure.axes[3]  # two panels and a legend in a row
     assert dots(sqdf, style("sqdf").color) == 1
-    assert dots(sqdf, BEHIND.color) == len(NAMES) - 2  # all but SQDF and the prior
+    assert grey(sqdf) == len(NAMES) - 2  # all but SQDF and the prior
     assert dots(baselines, style("sqdf").color) == 0
     assert baselines.get_ylim() == sqdf.get_ylim()
 
@@ -82,7 +90,7 @@ def test_curves_show_the_group_in_colour_and_the_prior_in_every_row() -> None:
         figure = curves(estimates, pd.DataFrame({"reward_mean_reference": [0.5]}), FAMILIES)
     drawn = [[line.get_color() for line in figure.axes[row].lines] for row in (0, 2, 4, 6)]
     assert [colors.count(style("prior_sampling").color) for colors in drawn] == [1, 1, 1, 1]
-    assert [colors.count(BEHIND.color) for colors in drawn] == [12, 13, 7, 10]
+    assert [grey(figure.axes[row]) for row in (0, 2, 4, 6)] == [12, 13, 7, 10]
     assert style("sqdf").color in drawn[1] and style("cma_es").color in drawn[0]
 
 
@@ -96,3 +104,37 @@ def test_the_gallery_takes_the_best_of_each_group(results: pd.DataFrame) -> None
         "ddpo": "policy gradient",
     }
     assert chosen(NAMES[:10], []) == dict.fromkeys(NAMES[:10], "")
+
+
+def names(panel: Axes) -> list[str]:
+    return sorted(text.get_text() for text in panel.texts)
+
+
+def test_few_are_named_where_they_are_drawn_and_all_others_are_grey(results: pd.DataFrame) -> None:
+    best = highlights(NAMES, ranking(results, NAMES))
+    assert best == ["prior_sampling", "cma_es", "sqdf", "ppo_kl_oracle", "grpo", "grpo_oracle", "b2_diffurl"]
+    with theme():
+        points, counts = (draw(results, FAMILIES, best) for draw in (named.trade_off, named.hits))
+    assert counts is not None
+    for panel in (*points.axes, *counts.axes):
+        assert names(panel) == sorted(best)
+        assert grey(panel) == len(NAMES) - len(best)
+    assert named.hits(results[~results["metric"].str.startswith("hits")], FAMILIES, best) is None
+
+
+def test_names_move_apart_and_no_further() -> None:
+    assert spread([0.1, 0.5, 0.9], 0.1) == pytest.approx([0.1, 0.5, 0.9])
+    assert spread([0.5, 0.5, 0.5], 0.1) == pytest.approx([0.4, 0.5, 0.6])
+    assert spread([], 0.1) == []
+
+
+def test_points_are_named_by_their_kl_weights(results: pd.DataFrame) -> None:
+    few = {"ddpo": {"ddpo_kl_0.1": 0.1, "ddpo": 1.0}, "sqdf": {"sqdf": 0.3}}
+    with theme():
+        figure = named.trade_off(results, few, list(few))
+    assert names(figure.axes[0]) == ["0.1", "1", "ddpo", "sqdf"]
+
+
+def test_runs_older_than_the_score_are_ordered_by_their_mean(results: pd.DataFrame) -> None:
+    old = results[results["metric"] == "reward_mean"].replace("reward_mean", "normalized")
+    assert ranking(old, NAMES) == ranking(results, NAMES)

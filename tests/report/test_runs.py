@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from bbo_bench.report.runs import ReportError, designs, find_runs, table
+from bbo_bench.report.frame import frame
+from bbo_bench.report.runs import ReportError, designs, find_runs
 
 Make = Callable[..., Path]
 SCORES = {"reward_mean": [1.0, 1.1, 1.2, 1.3]}
@@ -16,7 +18,7 @@ def test_runs_are_found_from_any_folder_above(make: Make, results: Path) -> None
     for start in (results, results / "exp", results / "exp" / "toy", folders[1].parent):
         assert [run.seed for run in find_runs([start]).complete] == [0, 1]
     assert [run.folder for run in find_runs(folders).complete] == folders[::-1]
-    rows = table(find_runs([results]).complete)
+    rows = frame(find_runs([results]).complete)
     assert rows.groupby("seed")["reward_mean"].max().to_dict() == {0: 1.3, 1: 1.3}
 
 
@@ -54,21 +56,37 @@ def test_nothing_to_report_is_an_error(make: Make, results: Path, tmp_path: Path
         find_runs([results])
 
 
-def test_one_name_with_two_settings_is_told_apart_by_the_experiment(make: Make, results: Path) -> None:
-    make("sqdf", 0, SCORES, settings={"kl_weight": 0.1}, experiment="weak")
+def test_one_name_with_two_settings_is_two_rows_that_say_them(make: Make, results: Path) -> None:
+    make("sqdf", 0, SCORES, settings={"kl_weight": 0.01}, experiment="weak")
     make("sqdf", 0, SCORES, settings={"kl_weight": 1.0}, experiment="strong")
     make("ddpo", 0, SCORES, experiment="weak")
     make("ddpo", 1, SCORES, experiment="strong")
     labels = [(run.optimizer, run.seed) for run in find_runs([results]).complete]
-    assert labels == [("ddpo", 0), ("ddpo", 1), ("sqdf (strong)", 0), ("sqdf (weak)", 0)]
+    assert labels == [("ddpo", 0), ("ddpo", 1), ("sqdf (kl_weight=0.01)", 0), ("sqdf (kl_weight=1.0)", 0)]
 
 
-def test_the_only_settings_of_the_first_folder_keep_the_plain_name(make: Make, results: Path) -> None:
-    for experiment, weight in (("weak", 0.1), ("middle", 0.3), ("strong", 1.0)):
+def test_a_label_is_the_same_beside_other_runs(make: Make, results: Path) -> None:
+    for experiment, weight in (("weak", 0.01), ("strong", 1.0)):
         make("sqdf", 0, SCORES, settings={"kl_weight": weight}, experiment=experiment)
-    for first in ("weak", "strong"):
-        labels = {run.optimizer for run in find_runs([results / first, results]).complete}
-        assert labels == {"sqdf", *(f"sqdf ({name})" for name in ("weak", "middle", "strong") if name != first)}
+    alone = [run.optimizer for name in ("strong", "weak") for run in find_runs([results / name]).complete]
+    assert sorted(alone) == [run.optimizer for run in find_runs([results]).complete]
+
+
+def test_black_boxes_are_never_pooled(make: Make, results: Path) -> None:
+    make("sqdf", 0, SCORES, task="hartmann_6", of_task={"function": "hartmann", "dim": 6})
+    make("sqdf", 1, SCORES, task="hartmann_6", of_task={"function": "ackley", "dim": 20}, experiment="other")
+    labels = [(run.task, run.seed) for run in find_runs([results]).complete]
+    assert labels == [("hartmann_6", 0), ("hartmann_6 (function=ackley, dim=20)", 1)]
+
+
+def test_designs_lie_in_two_files_or_one(make: Make, results: Path) -> None:
+    folder = make("sqdf", 0, SCORES)
+    np.savez(folder / "recommended.npz", recommended_0=np.ones(3))
+    (run,) = find_runs([results]).complete
+    found = designs(run)
+    assert found is not None
+    assert sorted(found) == ["queried_0", "recommended_0", "recommended_3"]
+    np.testing.assert_array_equal(found["recommended_0"], np.ones(3))
 
 
 def test_a_run_that_two_experiments_share_counts_once(make: Make, results: Path) -> None:
@@ -82,18 +100,9 @@ def test_a_run_that_two_experiments_share_counts_once(make: Make, results: Path)
 def test_shared_runs_beside_other_settings_are_one_optimizer(make: Make, results: Path) -> None:
     make("sqdf", 0, SCORES, settings={"kl_weight": 1.0}, experiment="careful")
     for experiment, seed in (("compared", 0), ("compared", 1), ("smoke", 0)):
-        make("sqdf", seed, SCORES, settings={"kl_weight": 0.1}, experiment=experiment)
+        make("sqdf", seed, SCORES, settings={"kl_weight": 0.01}, experiment=experiment)
     labels = [(run.optimizer, run.seed) for run in find_runs([results]).complete]
-    assert labels == [("sqdf (careful)", 0), ("sqdf (compared)", 0), ("sqdf (compared)", 1)]
-    make("sqdf", 2, SCORES, settings={"kl_weight": 0.1}, experiment="smoke")
-    assert {run.optimizer for run in find_runs([results]).complete} == {"sqdf (careful)", "sqdf (compared, smoke)"}
-
-
-def test_settings_that_their_experiments_do_not_tell_apart_are_refused(make: Make, results: Path) -> None:
-    make("sqdf", 0, SCORES, settings={"kl_weight": 0.1})
-    make("sqdf", 1, SCORES, settings={"kl_weight": 1.0})
-    with pytest.raises(ReportError, match=r"toy: sqdf \(exp\) has 2 settings"):
-        find_runs([results])
+    assert labels == [("sqdf (kl_weight=0.01)", 0), ("sqdf (kl_weight=0.01)", 1), ("sqdf (kl_weight=1.0)", 0)]
 
 
 def test_two_outcomes_of_one_run_are_refused(make: Make, results: Path) -> None:
@@ -106,5 +115,12 @@ def test_two_outcomes_of_one_run_are_refused(make: Make, results: Path) -> None:
 def test_budgets_are_not_mixed(make: Make, results: Path) -> None:
     make("sqdf", 0, SCORES)
     make("ddpo", 0, {"reward_mean": [1.0, 2.0]}, rounds=(32, 64))
-    with pytest.raises(ReportError, match=r"has the budget \(32, 64\), .* has \(64, 128, 256, 512\)"):
+    with pytest.raises(ReportError, match=r"has budget.rounds=\[32,64\], .* has budget.rounds=\[64,128,256,512\]"):
+        find_runs([results])
+
+
+def test_sizes_of_an_evaluation_are_not_mixed(make: Make, results: Path) -> None:
+    make("sqdf", 0, SCORES)
+    make("sqdf", 1, SCORES, evaluation=32)
+    with pytest.raises(ReportError, match=r"seed_0 has budget.evaluation=64, .*seed_1 has budget.evaluation=32"):
         find_runs([results])

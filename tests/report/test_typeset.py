@@ -45,29 +45,29 @@ def test_text() -> None:
         "data             0.50",
         "",
         "toy: Seeds: normalized, by KL weight",
-        "                     mean  lowest  of seed  seeds  share below the prior",
+        "                               mean  lowest  of seed  seeds  share below the prior",
         "ddpo",
-        "  ddpo_kl_0.1 (0.1)  4.00  3.00    0        2      0.00",
-        "  ddpo (1)           2.00  0.50    1        5      0.00",
+        "  ddpo_kl_0.1 (kl_weight=0.1)  4.00  3.00    0        2      0.00",
+        "  ddpo (kl_weight=1)           2.00  0.50    1        5      0.00",
         "",
         "toy: Queried designs, by KL weight",
-        "                     best",
+        "                               best",
         "ddpo",
-        "  ddpo_kl_0.1 (0.1)  4.00 {3.00, 5.00}",
-        "  ddpo (1)           2.00 [1.00, 3.00]",
+        "  ddpo_kl_0.1 (kl_weight=0.1)  4.00 {3.00, 5.00}",
+        "  ddpo (kl_weight=1)           2.00 [1.00, 3.00]",
         "",
         "toy: Recommended designs: score, by KL weight",
-        "                     normalized",
+        "                               normalized",
         "ddpo",
-        "  ddpo_kl_0.1 (0.1)  4.00 {3.00, 5.00}",
-        "  ddpo (1)           2.00 [1.00, 3.00]",
+        "  ddpo_kl_0.1 (kl_weight=0.1)  4.00 {3.00, 5.00}",
+        "  ddpo (kl_weight=1)           2.00 [1.00, 3.00]",
     ]
 
 
 def test_latex_repeats_its_head_and_keeps_a_title_with_its_rows() -> None:
     found = latex(result_tables(results(), FAMILIES), "bbo-bench report x")
     assert found.startswith("% made by: bbo-bench report x\n\n\\begin{longtable}{lrrrrr}\n")
-    assert "ddpo\\_kl\\_0.1 (0.1) & $4.00$ {\\scriptsize $\\{3.00, 5.00\\}$}" in found
+    assert "ddpo\\_kl\\_0.1 (kl\\_weight=0.1) & $4.00$ {\\scriptsize $\\{3.00, 5.00\\}$}" in found
     assert (
         "\\multicolumn{2}{l}{\\emph{baselines}} \\\\*\n\\quad cma\\_es & $1.00$ {\\scriptsize $[0.50, 1.50]$} \\\\"
         in found

@@ -27,10 +27,12 @@ def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
     >>> from bbo_bench import load_results
     >>> frame = load_results("results/control_passes")
     >>> last = frame[(frame["round"] == 3) & (frame["method"] == "sequential")]
-    >>> last.groupby("optimizer.passes")["validity"].agg(["count", "mean"]).round(2)
-                      count  mean
+    >>> last.groupby("optimizer.passes")["reward_mean"].agg(["count", "mean"]).round(2)
+                      count   mean
     optimizer.passes
-    1                     5  0.60
+    1                     5  10.21
+    2                     5  10.14
+    3                     5   9.94
 
     Raises:
         ReportError: If no run is complete, or two outcomes of one run differ.

@@ -46,5 +46,5 @@ def make(name: str, dim: int) -> tuple[SyntheticTestFunction, Box]:
     kind, lower, upper, dims = FUNCTIONS[name]
     if dim not in dims:
         raise ValueError(f"expected dim={' or '.join(map(str, dims))} for {name}, got {dim!r}")
-    box = Box(torch.full((dim,), float(lower)), torch.full((dim,), float(upper)))
+    box = Box(*(torch.full((dim,), float(bound), dtype=torch.float32) for bound in (lower, upper)))
     return kind(dim=dim, negate=True, bounds=[(lower, upper)] * dim), box

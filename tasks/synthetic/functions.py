@@ -15,6 +15,7 @@ from botorch.test_functions.synthetic import Ackley, Hartmann, Levy, Rastrigin, 
 
 from bbo_bench.domains import Box
 from bbo_bench.plugins import suggestion
+from bbo_bench.seeding import single_precision
 
 
 class Function(NamedTuple):
@@ -35,6 +36,7 @@ FUNCTIONS = {
 }
 
 
+@single_precision()  # in which BoTorch holds their constants
 def make(name: str, dim: int) -> tuple[SyntheticTestFunction, Box]:
     """The named function of `dim` coordinates, negated so that higher is better, and its box.
 
@@ -46,5 +48,5 @@ def make(name: str, dim: int) -> tuple[SyntheticTestFunction, Box]:
     kind, lower, upper, dims = FUNCTIONS[name]
     if dim not in dims:
         raise ValueError(f"expected dim={' or '.join(map(str, dims))} for {name}, got {dim!r}")
-    box = Box(*(torch.full((dim,), float(bound), dtype=torch.float32) for bound in (lower, upper)))
+    box = Box(torch.full((dim,), float(lower)), torch.full((dim,), float(upper)))
     return kind(dim=dim, negate=True, bounds=[(lower, upper)] * dim), box

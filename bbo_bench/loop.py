@@ -19,7 +19,7 @@ from bbo_bench.evaluation import Evaluator
 from bbo_bench.oracle import Oracle, Scores
 from bbo_bench.provenance import peak_memory, provenance, reset_peak_memory
 from bbo_bench.record import Record, Round
-from bbo_bench.seeding import derive, generator
+from bbo_bench.seeding import derive, generator, single_precision
 
 Build = Callable[[Problem, Generator], Optimizer]
 
@@ -52,6 +52,7 @@ class Budget:
             )
 
 
+@single_precision()
 def run(
     task: Task, build: Build, *, budget: Budget, seed: int, device: torch.device, record: Record, position: int = 0
 ) -> None:

@@ -24,6 +24,17 @@ def generator(seed: int, *names: str | int, device: torch.device | str = "cpu") 
 
 
 @contextmanager
+def single_precision() -> Iterator[None]:
+    """New tensors are of 32 bits, whatever default other code has set; it is put back at the end."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextmanager
 def seeded(rng: Generator) -> Iterator[int]:
     """Lend `rng` to libraries that draw from the global state of torch, NumPy or `random`.
 

@@ -226,6 +226,11 @@ def test_a_fault_is_caught(fault, test, tmp_path):
         call(suite(fault), test, tmp_path)
 
 
+class Swayed(Probe):
+    def evaluate(self, x):
+        return super().evaluate(x) + torch.tensor(0.1).double()
+
+
 class Noisy(Probe):
     def evaluate(self, x):
         return super().evaluate(x) + torch.rand(len(x))
@@ -318,6 +323,7 @@ class LosesMetrics(Probe):
     ("task", "test"),
     [
         (Noisy, "test_scores_are_deterministic"),
+        (Swayed, "test_global_settings_change_nothing"),
         (Batched, "test_scores_do_not_depend_on_the_batch"),
         (WrongMean, "test_y_prior_is_the_mean_of_the_prior"),
         (LowBest, "test_best_known_is_the_best"),

@@ -47,8 +47,8 @@ class Standardize(Codec):
         super().__init__()
         self.latent_shape = box.shape
         self.box = box
-        self.register_buffer("mean", torch.zeros(box.shape) if data is None else data.mean(0))
-        self.register_buffer("std", torch.ones(box.shape) if data is None else data.std(0))
+        self.register_buffer("mean", torch.zeros_like(box.lower) if data is None else data.mean(0))
+        self.register_buffer("std", torch.ones_like(box.lower) if data is None else data.std(0))
 
     def decode(self, z: Tensor) -> Tensor:
         """See `Prior.decode`."""

@@ -18,7 +18,7 @@ from bbo_bench.diffusion.likelihood import elbo
 from bbo_bench.diffusion.schedules import Scheduler
 from bbo_bench.diffusion.transition import Transition
 from bbo_bench.plugins import PluginError
-from bbo_bench.seeding import generator, seeded
+from bbo_bench.seeding import generator, seeded, single_precision
 
 WEIGHTS, RECIPE = "prior.safetensors", "prior.yaml"
 DDIM = {
@@ -75,6 +75,7 @@ class DiffusionPrior(Prior):
         self._settings = (scheduler, sampler, consistency, folder)
 
     @torch.no_grad()
+    @single_precision()
     def sample(self, n: int, rng: Generator) -> Tensor:
         """See `Prior.sample`."""
         *_, z = self.transition.walk(self.denoiser, self.noise(n, rng), rng)
@@ -87,18 +88,22 @@ class DiffusionPrior(Prior):
             settings["sampler"] = None  # only DDIM has other η
         return Transition(self.scheduler, **settings).to(self.transition.std.device)
 
+    @single_precision()
     def noise(self, n: int, rng: Generator) -> Tensor:
         """`n x latent_shape` standard normal latents, where sampling starts."""
         return torch.randn(n, *self.latent_shape, generator=rng, device=rng.device)
 
+    @single_precision()
     def decode(self, z: Tensor) -> Tensor:
         """See `Prior.decode`."""
         return self.codec.decode(z)
 
+    @single_precision()
     def encode(self, x: Tensor) -> Tensor:
         """See `Prior.encode`."""
         return self.codec.encode(x)
 
+    @single_precision()
     def elbo(self, z: Tensor) -> Tensor:
         """Denoising ELBO of `n x latent_shape` latents in nats, an `n`-dim tensor."""
         return elbo(self.denoiser, self.transition, z)
@@ -116,6 +121,7 @@ class DiffusionPrior(Prior):
         (folder / WEIGHTS).write_bytes(save(tensors))  # save_file hides files from other users
 
     @classmethod
+    @single_precision()
     def load(cls, folder: Path, codec: Codec, **sampler: Any) -> Self:
         """The prior that a task's folder ships: `prior.safetensors`, made by the recipe in `prior.yaml`.
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from bbo_bench.core import Task
 from bbo_bench.diffusion.codecs import Codec
 from bbo_bench.diffusion.prior import DiffusionPrior
+from bbo_bench.seeding import single_precision
 
 
 class DiffusionTask(Task):
@@ -30,6 +31,7 @@ class DiffusionTask(Task):
         """Where the prior lies: with the task's module; below it where variants have priors of their own."""
         return Path(inspect.getfile(type(self))).parent
 
+    @single_precision()
     def prior(self) -> DiffusionPrior:
         """See `Task.prior`."""
         return DiffusionPrior.load(self.folder, self.codec())

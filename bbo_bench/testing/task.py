@@ -18,6 +18,7 @@ from bbo_bench.metrics.naturalness import distances
 from bbo_bench.oracle import finite, true_scores, validity
 from bbo_bench.seeding import generator
 from bbo_bench.testing.probe import made
+from bbo_bench.testing.settings import unusual_settings
 
 BATCH = 5000
 """Designs that are scored at once."""
@@ -113,6 +114,17 @@ class TaskSuite:
         task = self.fresh()
         x, y = self.designs()["reference"].flip(0), self.scores()["reference"].flip(0)
         torch.testing.assert_close(true_scores(task, x), y, rtol=1e-4, atol=1e-5, msg="scores depend on the history")
+
+    def test_global_settings_change_nothing(self) -> None:
+        """What other code has set, before or after the task is made, changes no score, validity or feature."""
+        x = self.designs()["reference"][:4]
+        usual = _judged(self.task(), x)
+        with unusual_settings():
+            unusual = [_judged(task, x) for task in (self.task(), self.fresh())]
+            self.task().render(x[0], Figure().add_subplot())
+        for name, value in usual.items():
+            same = all(torch.equal(found[name], value) for found in unusual)
+            assert same, f"{name} depends on global settings, such as torch's default dtype: give them explicitly"
 
     def test_no_network_is_needed(self) -> None:
         """Scores, validity, features and samples come from what is installed."""
@@ -275,3 +287,14 @@ class TaskSuite:
         before = len(axes.get_children())
         self.task().render(self.designs()["reference"][0], axes)
         assert len(axes.get_children()) > before, "render must draw the design into the axes"
+
+
+def _judged(task: Task, x: Tensor) -> dict[str, Tensor]:
+    """All that is said of designs."""
+    return {
+        "evaluate": true_scores(task, x),
+        "valid": task.valid(x),
+        "features": task.features(x),
+        "canonical": task.canonical(x),
+        "domain.sample": task.domain.sample(4, generator(0, "suite")),
+    }

@@ -63,7 +63,7 @@ class EhrlichFunction(NamedTuple):
         for _ in range(motifs * motif_length - 1):
             tokens.append(torch.multinomial(transitions[tokens[-1]], 1, generator=rng)[0])
         slack = (length - motifs * motif_length) // motifs
-        weights = [torch.rand(motif_length - 1, generator=rng) for _ in range(motifs)]
+        weights = [torch.rand(motif_length - 1, generator=rng, dtype=torch.float32) for _ in range(motifs)]
         gaps = torch.stack([1 + (slack * (w / w.sum())).floor().long() for w in weights])
         return cls(
             length,
@@ -127,7 +127,7 @@ def stationary(transitions: Tensor) -> Tensor:
 
 def _transitions(states: int, rng: Generator) -> Tensor:
     """`v x v` transition probabilities: random ones, in a band whose rows are shuffled, and on the diagonal."""
-    dense = (torch.randn(states, states, generator=rng) / TEMPERATURE).softmax(1)
+    dense = (torch.randn(states, states, generator=rng, dtype=torch.float32) / TEMPERATURE).softmax(1)
     place = torch.arange(states)
     distance = (place[:, None] - place).abs()
     band = torch.minimum(distance, states - distance) <= int(BAND * states)

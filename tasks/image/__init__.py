@@ -48,7 +48,7 @@ class Image(DiffusionTask):
     def __init__(self, noise_std: float, y_prior: float, best_known: float, infeasible_score: float) -> None:
         self.noise_std, self.infeasible_score = noise_std, infeasible_score
         self.y_prior, self.best_known = y_prior, best_known
-        self.domain = Box(torch.zeros(1, 28, 28), torch.ones(1, 28, 28))
+        self.domain = Box(torch.zeros(1, 28, 28, dtype=torch.float32), torch.ones(1, 28, 28, dtype=torch.float32))
 
     def training_data(self) -> Tensor:
         """`10000 x 1 x 28 x 28` pictures on which the prior is trained."""

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from threading import RLock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,8 +27,28 @@ ELEMENTS = frozenset(("C", "N", "S", "O", "F", "Cl", "Br", "H"))
 """What a molecule of MOSES is made of."""
 LARGEST_RING = 7
 MORGAN = GetMorganGenerator(radius=2, fpSize=BITS)
+BONDS = selfies.get_preset_constraints("default")
+"""How many bonds an atom can have, to SELFIES 2.1.1."""
 
 Words = npt.NDArray[np.uint64]
+
+
+_BONDING = RLock()
+
+
+@contextmanager
+def usual_bonds() -> Iterator[None]:
+    """SELFIES with its own constraints in the meantime; it holds them in a global variable, which others may set."""
+    with _BONDING:
+        before = selfies.get_semantic_constraints()
+        if before == BONDS:
+            yield
+            return
+        selfies.set_semantic_constraints(BONDS)
+        try:
+            yield
+        finally:
+            selfies.set_semantic_constraints(before)
 
 
 def molecule(text: str) -> Chem.Mol | None:
@@ -34,7 +57,7 @@ def molecule(text: str) -> Chem.Mol | None:
     Padding is skipped wherever it stands, and what SELFIES cannot bond is left out, so that nearly all strings are
     molecules.
     """
-    with rdBase.BlockLogs():
+    with rdBase.BlockLogs(), usual_bonds():
         found = Chem.MolFromSmiles(selfies.decoder(text))
     return found if found is not None and found.GetNumAtoms() else None
 

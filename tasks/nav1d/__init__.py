@@ -15,7 +15,7 @@ from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.domains import Box
 from bbo_bench.metrics.reward import deviation
-from bbo_bench.seeding import generator
+from bbo_bench.seeding import generator, single_precision
 from bbo_bench.tasks.nav1d.data import BEHAVIOURS, trajectories, transitions
 from bbo_bench.tasks.nav1d.drawing import draw
 from bbo_bench.tasks.nav1d.environment import HORIZON, SIZE, advance, executed, returns
@@ -74,6 +74,7 @@ class Nav1D(DiffusionTask):
         """Every data set has a prior of its own, and a flow."""
         return super().folder / (f"{self.data}_flow" if self.sampler == "flow" else self.data)
 
+    @single_precision()
     def prior(self) -> DiffusionPrior:
         """See `Task.prior`."""
         return DiffusionPrior.load(self.folder, self.codec(), **SAMPLERS[self.sampler])

@@ -35,7 +35,7 @@ class Behaviour(NamedTuple):
 
 def uniform(time: Tensor, position: Tensor, rng: Generator) -> Tensor:
     """Actions that know nothing, from -1 to 1."""
-    return 2 * torch.rand(position.shape, generator=rng) - 1
+    return 2 * torch.rand(position.shape, generator=rng, dtype=torch.float32) - 1
 
 
 def uniform_log_prob(time: Tensor, position: Tensor, action: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def expert(time: Tensor, position: Tensor, rng: Generator) -> Tensor:
     """The best actions with normal noise, truncated to [-1, 1], by inversion."""
     mean = act(time, position)
     low, high = ndtr((-1 - mean) / NOISE), ndtr((1 - mean) / NOISE)
-    u = torch.rand(position.shape, generator=rng)
+    u = torch.rand(position.shape, generator=rng, dtype=torch.float32)
     drawn: Tensor = mean + NOISE * ndtri(low + u * (high - low))
     return drawn.clamp(-1, 1)
 
@@ -100,5 +100,5 @@ def transitions(x: Tensor) -> Offline:
 
 def trajectories(behaviour: Behaviour, n: int, rng: Generator) -> Tensor:
     """`n x H x 2` positions and actions of a behaviour policy."""
-    start = behaviour.starts * (2 * torch.rand(n, generator=rng) - 1)
+    start = behaviour.starts * (2 * torch.rand(n, generator=rng, dtype=torch.float32) - 1)
     return torch.stack(followed(lambda time, position: behaviour.draw(time, position, rng), start), -1)

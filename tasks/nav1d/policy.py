@@ -134,7 +134,7 @@ class Nav1DPolicy(DiffusionTask):
     def best_design(self) -> Tensor:
         """See `Task.best_design`: what dynamic programming does in the middle, at the start."""
         _, chunk = followed(act, torch.zeros(1, dtype=torch.double), CHUNK)
-        return torch.cat([torch.zeros(OBSERVATION), chunk[0].float()])
+        return torch.cat([torch.zeros(OBSERVATION, dtype=torch.float32), chunk[0].float()])
 
     def render(self, x: Tensor, axes: Axes) -> None:
         """See `Task.render`: where a chunk leads, over the rewards."""

@@ -44,7 +44,7 @@ class Network:
         return torch.cat([self._affinity(peptides) for peptides in torch.split(x, BATCH)]).double()
 
     def _affinity(self, x: Tensor) -> Tensor:
-        h = c = torch.zeros(len(x), len(self.recurrent))
+        h = c = self.recurrent.new_zeros(len(x), len(self.recurrent))
         for position, letter in enumerate(x.T):
             gates = self.letters[letter]
             if position:

@@ -15,6 +15,7 @@ from botorch.test_functions.synthetic import Ackley, Hartmann, Levy, Rastrigin, 
 
 from bbo_bench.domains import Box
 from bbo_bench.plugins import suggestion
+from bbo_bench.seeding import single_precision
 
 
 class Function(NamedTuple):
@@ -35,6 +36,7 @@ FUNCTIONS = {
 }
 
 
+@single_precision()  # in which BoTorch holds their constants
 def make(name: str, dim: int) -> tuple[SyntheticTestFunction, Box]:
     """The named function of `dim` coordinates, negated so that higher is better, and its box.
 

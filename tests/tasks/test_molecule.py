@@ -309,3 +309,19 @@ def test_the_prior_is_as_good_as_its_card_says(task: Molecule) -> None:
 def test_scores_without_a_molecule() -> None:
     for score in (scores.DrugLikeness(), scores.PenalizedLogP(), scores.SimilarityTimesQED(CELECOXIB)):
         assert score("[nop]") == -math.inf
+
+
+def test_constraints_that_others_set_in_selfies_change_nothing(task: Molecule) -> None:
+    x = torch.cat((task.reference()[:6], mutated(task, 6)))
+    strange = dict.fromkeys("CNOSF", 1) | {"?": 1}
+    judges = (task.evaluate, task.valid, task.features, task.canonical)
+    before = [judge(x) for judge in judges]
+    usual = selfies.get_semantic_constraints()
+    try:
+        selfies.set_semantic_constraints(strange)
+        assert selfies.decoder("[C][C][C]") == "CC"
+        after = [judge(x) for judge in judges]
+        assert selfies.get_semantic_constraints() == strange
+    finally:
+        selfies.set_semantic_constraints(usual)
+    assert all(torch.equal(one, two) for one, two in zip(before, after, strict=True))

@@ -315,3 +315,30 @@ def test_render_draws_every_base_and_pair_of_a_cloverleaf(task: TRNA) -> None:
     assert acceptor[1] > max(d[1], t[1]) > min(d[1], t[1]) > anticodon[1] and d[0] < anticodon[0] < t[0]
     assert axes.get_aspect() == 1
     task.render(task.domain.parse(["-" * 76])[0], Figure().subplots())
+
+
+def test_global_settings_of_viennarna_change_nothing(task: TRNA) -> None:
+    x = torch.cat((task.reference()[:3], task.domain.sample(1, generator(0, "any"))))
+    judges = (task.evaluate, task.distances, task.validate)
+    before = [judge(x) for judge in judges]
+    usual = {
+        "temperature": 37.0,
+        "dangles": 2,
+        "noLP": 0,
+        "noGU": 0,
+        "min_loop_size": 3,
+        "betaScale": 1.0,
+        "salt": 1.021,
+    }
+    try:
+        for name, value in zip(usual, (60.0, 0, 1, 1, 5, 2.0, 0.1), strict=True):
+            setattr(RNA.cvar, name, value)
+        RNA.params_load_DNA_Mathews2004()
+        assert RNA.fold(bases(YEAST_PHE))[1] != pytest.approx(-22.4, abs=0.1)
+        after = [judge(x) for judge in judges]
+        assert RNA.cvar.temperature == 60 and RNA.last_parameter_file() == "DNA - Mathews 2004"
+    finally:
+        RNA.params_load_RNA_Turner2004()
+        for name, value in usual.items():
+            setattr(RNA.cvar, name, value)
+    assert all(torch.equal(one, two) for one, two in zip(before, after, strict=True))

@@ -86,7 +86,8 @@ def student(values: Floats) -> Mean:
     if np.ptp(values) == 0:  # no spread, no t
         return Mean(mean, mean, mean, float(mean == 0))
     found = ttest_1samp(values, 0)
-    return Mean(mean, *map(float, found.confidence_interval(0.95)), float(found.pvalue))
+    low, high = found.confidence_interval(0.95)
+    return Mean(mean, float(low), float(high), float(found.pvalue))
 
 
 def per_task(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -94,7 +95,7 @@ def _notes(whole: pd.DataFrame, found: pd.DataFrame, against: str, metric: str) 
             f"{metric} is in each task's own units." if units else "no other optimizer ran on all of them."
         )
     seeds = whole[whole[metric].notna()].groupby(["task", "optimizer"])["seed"].agg(set)
-    for (task, name), own in seeds.items():  # type: ignore[misc]
+    for (task, name), own in zip(seeds.index, seeds, strict=True):
         base = seeds.get((task, against), set())
         if name != against and own != base:
             yield (
@@ -107,7 +108,8 @@ def _notes(whole: pd.DataFrame, found: pd.DataFrame, against: str, metric: str) 
 def _unlike(whole: pd.DataFrame, against: str) -> Iterator[str]:
     """Runs that have not begun with the same designs as those they are paired with."""
     start = whole[whole["round"] == 0].pivot(index=["task", "optimizer"], columns="seed", values="best")
-    for (task, name), best in start.iterrows():  # type: ignore[misc]
+    for task, name in start.index:
+        best = start.loc[(task, name)]
         base = start.loc[(task, against)] if (task, against) in start.index else best
         gap = (best - base).abs() > START * base.abs()
         if gap.any():
@@ -138,15 +140,15 @@ def _cells(found: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(words)[["optimizer", *columns]].rename(columns=HEADINGS)
 
 
-def _spread(row: dict[str, object], digits: int) -> str:
+def _spread(row: Mapping[Hashable, Any], digits: int) -> str:
     values = [row["low"], row["high"]]
     shape = "[{}]"
-    if np.isnan(row["low"]):  # type: ignore[call-overload]
-        values, shape = list(row["differences"]), "{{{}}}"  # type: ignore[call-overload]
+    if np.isnan(row["low"]):
+        values, shape = list(row["differences"]), "{{{}}}"
     return f"{row['difference']:+.{digits}f} " + shape.format(", ".join(f"{value:.{digits}f}" for value in values))
 
 
-def _probability(row: dict[str, object]) -> str:
+def _probability(row: Mapping[Hashable, Any]) -> str:
     ends = row["improvement_low"], row["improvement_high"]
     return f"{row['improvement']:.2f}" + ("" if pd.isna(ends[0]) else f" [{ends[0]:.2f}, {ends[1]:.2f}]")
 

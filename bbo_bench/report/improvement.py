@@ -18,7 +18,7 @@ SMALL = 0.19
 
 def probabilities(block: Block) -> Floats:
     """Mean over tasks of the probability that the row's optimizer beats the column's (Agarwal et al. 2021)."""
-    return np.mean([improvement(values[:, None], values[None]) for values in block.tasks.values()], axis=0)
+    return np.asarray(np.mean([improvement(values[:, None], values[None]) for values in block.tasks.values()], axis=0))
 
 
 def matrix(block: Block) -> Figure:

@@ -72,9 +72,13 @@ def improvement(x: Floats, y: Floats) -> Floats:
 
 def _pairs(wide: pd.DataFrame, against: str) -> Iterator[tuple[tuple[str, str], Floats]]:
     """By task and optimizer: `2 x seeds`, its values and those of `against`, for the seeds that both have."""
-    for (task, name), values in wide.iterrows():  # type: ignore[misc]
-        if name != against and (task, against) in wide.index:
-            both = pd.concat([values, wide.loc[(task, against)]], axis=1).dropna().to_numpy(float).T
+    rows = {
+        (str(task), str(name)): values for (task, name), values in zip(wide.index, wide.to_numpy(float), strict=True)
+    }
+    for (task, name), values in rows.items():
+        if name != against and (task, against) in rows:
+            both = np.array([values, rows[task, against]])
+            both = both[:, ~np.isnan(both).any(0)]
             if both.shape[1]:
                 yield (task, name), both
 

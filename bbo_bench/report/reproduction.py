@@ -102,11 +102,8 @@ def _verdict(one: Path, other: Path, read: Callable[[Path], Values], tolerance: 
         return Verdict("identical bytes")
     a, b = read(one), read(other)
     names = [{name for _, name in values} for values in (a, b)]
-    extra = "".join(
-        f"; only in {shown(path)}: {', '.join(sorted(own - others))}"
-        for path, own, others in ((one, *names), (other, *names[::-1]))
-        if own - others
-    )
+    only = {one: names[0] - names[1], other: names[1] - names[0]}
+    extra = "".join(f"; only in {shown(path)}: {', '.join(sorted(own))}" for path, own in only.items() if own)
     common = names[0] & names[1]
     gaps = {key: _gap(a.get(key), b.get(key), tolerance) for key in sorted(a.keys() | b.keys()) if key[1] in common}
     beyond = sorted(round_ for (round_, _), gap in gaps.items() if gap.excess > 1)
@@ -147,8 +144,8 @@ def _largest(gaps: Mapping[tuple[int, str], Gap]) -> str:
 def _table(path: Path) -> Values:
     """Columns of each round, from a CSV with a row per round or per query."""
     frame = pd.read_csv(path)
-    rounds = {int(round_): rows for round_, rows in frame.groupby("round")}  # type: ignore[call-overload]
-    return {(round_, str(name)): rows[name].to_numpy() for round_, rows in rounds.items() for name in frame.columns}
+    rounds = {int(round_): frame[frame["round"] == round_] for round_ in frame["round"].unique()}
+    return {(round_, name): rows[name].to_numpy() for round_, rows in rounds.items() for name in map(str, frame)}
 
 
 def _arrays(path: Path) -> Values:

@@ -72,10 +72,10 @@ def distribution(found: pd.DataFrame, families: Families) -> Figure:
     steps = np.unique(found["queries"])
     curves = {f"targets reached, {curve.replace('_', ' ')}": curve for curve in CURVES if curve in set(found["curve"])}
     lines: dict[tuple[str, str], np.ndarray[Any, Any]] = {}
-    for (name, curve), rows in found.groupby(["optimizer", "curve"]):  # type: ignore[misc]
+    for (name, curve), rows in found.groupby(["optimizer", "curve"]):
         times = rows["queries"].where(rows["reached"], np.inf)
         tasks = [np.less_equal.outer(each.to_numpy(float), steps).mean(0) for _, each in times.groupby(rows["task"])]
-        lines[name, curve] = np.mean(tasks, axis=0)
+        lines[str(name), str(curve)] = np.mean(tasks, axis=0)
 
     def draw(panel: Axes, title: str, members: Collection[str]) -> None:
         curve = curves[title]

@@ -17,6 +17,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from bbo_bench.plugins import KINDS, Choice, Kind, PluginError, UsageError, suggestion
+from bbo_bench.reproducible import STRICT, pin
 
 SUPPLIED = {"task": 0, "optimizer": 2}
 """How many leading arguments of a constructor the suite supplies: the problem and the generator."""
@@ -51,15 +52,19 @@ class Plan:
             UsageError: If a number, the device or the budget makes no sense, a plugin cannot be imported, or it does
                 not take its settings.
         """
+        values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        pin(values["reproducible"])  # before anything imports torch, as the next line does
         from bbo_bench.device import resolve
 
-        values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         for kind in KINDS:
             check(known[kind][names[kind]], values[kind])
         seed, threads = values["seed"], values["threads"]
         if seed < 0 or threads < 1:
             raise ConfigError(f"seed must be at least 0 and threads at least 1, got seed={seed}, threads={threads}")
         device = resolve(values["device"])
+        strict = {"reproducible": STRICT} if values["reproducible"] == STRICT else {}  # `fast` changes nothing
+        if strict and device.type != "cpu":
+            raise ConfigError(f"reproducible=strict holds on a CPU alone, got device={device.type}; add device=cpu")
         try:
             _budget(values)
         except ValueError as error:
@@ -67,7 +72,15 @@ class Plan:
         folder = Path(values["results"], values["name"], *(names[kind] for kind in KINDS), f"seed_{seed}")
         plugins: dict[str, Any] = {kind: {"name": names[kind], **values[kind]} for kind in KINDS}
         return cls(
-            folder, {**plugins, "budget": values["budget"], "seed": seed, "device": device.type, "threads": threads}
+            folder,
+            {
+                **plugins,
+                "budget": values["budget"],
+                "seed": seed,
+                "device": device.type,
+                "threads": threads,
+                **strict,
+            },
         )
 
     def execute(self, position: int = 0) -> None:

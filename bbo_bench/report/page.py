@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
@@ -52,6 +52,7 @@ def markdown(runs: Runs, command: str, text: str, pictures: Mapping[str, str | N
         f"```\n{text}```",
         "## Made on",
         "\n".join(f"- {line}" for line in provenance(runs.complete)),
+        *filter(None, [processors(runs.complete)]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -90,10 +91,25 @@ def provenance(runs: Iterable[Run]) -> list[str]:
     """What the runs were made on; several values where they differ."""
     facts: dict[str, set[str]] = defaultdict(set)
     for run in runs:
-        scalars = {key: run.provenance.get(key) for key in ("commit", "platform", "device_name", "device", "threads")}
+        scalars = {
+            key: run.provenance.get(key)
+            for key in ("commit", "platform", "device_name", "device", "processor", "threads")
+        }
         for key, value in (scalars | run.provenance.get("versions", {})).items():
             facts[key].add(str(value))
     return [f"{key}: {', '.join(sorted(values))}" for key, values in facts.items()]
+
+
+def processors(runs: Iterable[Run]) -> str:
+    """A sentence where runs of several processors or instruction sets are pooled, or nothing."""
+    counts: Counter[str] = Counter()
+    for run in runs:
+        instructions = run.provenance.get("arithmetic", {}).get("torch", "unknown instructions")
+        counts[f"{run.provenance.get('processor', 'unknown')}, {instructions}"] += 1
+    if len(counts) < 2:
+        return ""
+    listed = "; ".join(f"{name}: {count}" for name, count in sorted(counts.items()))
+    return f"**Runs of several processors are pooled** ({listed}): one command and seed gives other numbers on each."
 
 
 def _sweep(experiment: str, words: str, runs: Iterable[Run]) -> str:

@@ -1,6 +1,7 @@
 """A whole report: the numbers in its tables, the files of its figures, and what it says of itself."""
 
 import csv
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from bbo_bench.report.families import families
 from bbo_bench.report.figures import curves, trade_off
 from bbo_bench.report.gallery import gallery, task_of
 from bbo_bench.report.layout import theme
+from bbo_bench.report.page import processors
 from bbo_bench.report.runs import find_runs, table
 from bbo_bench.report.style import style
 
@@ -196,3 +198,16 @@ def test_the_gallery_marks_invalid_designs(make: Make, results: Path) -> None:
     assert titles == ["3", "2", "1", "0.75 invalid", "0.5", "0.25"]
     rows = [axes.texts[0].get_text() for axes in figure.axes if axes.texts]
     assert rows == ["data", "prior", "sqdf"]
+
+
+def test_pooled_processors_are_told(make: Make, results: Path) -> None:
+    folders = [make("sqdf", seed, metrics(1.0)) for seed in range(4)]
+    assert processors(find_runs([results]).complete) == ""  # all unknown, as far as anyone can tell alike
+    for folder, model, instructions in zip(folders, ("A", "A", "B"), ("AVX2", "AVX512", "AVX2"), strict=False):
+        facts = json.loads((folder / "provenance.json").read_text())
+        facts |= {"processor": model, "arithmetic": {"torch": instructions}}
+        (folder / "provenance.json").write_text(json.dumps(facts))
+    listed = "A, AVX2: 1; A, AVX512: 1; B, AVX2: 1; unknown, unknown instructions: 1"
+    assert f"are pooled** ({listed})" in processors(find_runs([results]).complete)
+    same = [run for run in find_runs([results]).complete if run.seed == 0]
+    assert processors(same * 2) == ""

@@ -197,6 +197,10 @@ class Task(ABC):
         """
         return None
 
+    def versions(self) -> dict[str, str]:
+        """Versions, by name, of what scores depend on beyond the requirements of bbo-bench: a program, say."""
+        return {}
+
     @abstractmethod
     def render(self, x: Tensor, axes: Axes) -> None:
         """Draw one design of shape `shape`."""

@@ -53,6 +53,7 @@ class Schema:
     seed: int = MISSING
     device: str = MISSING
     threads: int = MISSING
+    reproducible: str = MISSING
     results: str = MISSING
 
 

@@ -88,7 +88,9 @@ def run(
         for i in range(record.rounds, len(budget.rounds)):
             last = i == len(budget.rounds) - 1
             entry = loop.round(i, budget.rounds[i], last, bar)
-            facts = provenance(device) | {"peak_mb": max(peak_memory(device), record.provenance.get("peak_mb", 0.0))}
+            facts = provenance(device, task) | {
+                "peak_mb": max(peak_memory(device), record.provenance.get("peak_mb", 0.0))
+            }
             record.commit(entry, optimizer.state_dict(), facts, last=last)
 
 

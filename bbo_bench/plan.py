@@ -17,6 +17,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from bbo_bench.plugins import KINDS, RESERVED, Choice, Kind, PluginError, UsageError, suggestion
+from bbo_bench.reproducible import STRICT, pin
 from bbo_bench.signatures import imported, outline, parameters
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Plan:
         chosen = {kind: known[kind][names[kind]] for kind in KINDS}
         for kind in KINDS:  # all names before the first import, which takes seconds
             check_names(chosen[kind], values[kind])
+        pin(values["reproducible"])  # before anything imports torch, as the next line does
         from bbo_bench.device import resolve
 
         for kind in KINDS:
@@ -71,6 +73,9 @@ class Plan:
         if seed < 0 or threads < 1:
             raise ConfigError(f"seed must be at least 0 and threads at least 1, got seed={seed}, threads={threads}")
         device = resolve(values["device"])
+        strict = {"reproducible": STRICT} if values["reproducible"] == STRICT else {}  # `fast` changes nothing
+        if strict and device.type != "cpu":
+            raise ConfigError(f"reproducible=strict holds on a CPU alone, got device={device.type}; add device=cpu")
         try:
             _budget(values)
         except ValueError as error:
@@ -78,7 +83,15 @@ class Plan:
         folder = Path(values["results"], values["name"], *(names[kind] for kind in KINDS), f"seed_{seed}")
         plugins: dict[str, Any] = {kind: {"name": names[kind], **values[kind]} for kind in KINDS}
         return cls(
-            folder, {**plugins, "budget": values["budget"], "seed": seed, "device": device.type, "threads": threads}
+            folder,
+            {
+                **plugins,
+                "budget": values["budget"],
+                "seed": seed,
+                "device": device.type,
+                "threads": threads,
+                **strict,
+            },
         )
 
     def execute(self, position: int = 0) -> None:

@@ -1,43 +1,85 @@
-"""What a run ran on: versions, commit, device, threads, peak memory."""
+"""What a run ran on: versions, commit, device, processor, arithmetic, threads, peak memory."""
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 import resource
 import subprocess
 import sys
 from contextlib import suppress
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_info
 
-PACKAGES = ("bbo-bench", "torch", "numpy", "scipy", "botorch", "gpytorch", "diffusers", "peft", "cma")
-OF_TASKS = ("neuralfoil", "pillow", "rdkit", "selfies", "ViennaRNA", "fcd_torch")
-"""Packages that define scores or metrics of some tasks, named where they are installed."""
+from bbo_bench.core import Task
+from bbo_bench.reproducible import ARITHMETIC
 
 
-def provenance(device: torch.device) -> dict[str, Any]:
+def provenance(device: torch.device, task: Task) -> dict[str, Any]:
     """Facts about machine and software, ready for JSON."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    return {**_software(), "device": str(device), "device_name": name, "threads": torch.get_num_threads()}
-
-
-@cache
-def _software() -> dict[str, Any]:
-    versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
-    for name in OF_TASKS:
-        with suppress(PackageNotFoundError):
-            versions[name] = version(name)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    versions = {"python": platform.python_version(), **_packages(), **task.versions()}
     return {
         "versions": versions,
         "platform": platform.platform(),
         "commit": _commit(),
+        "device": str(device),
+        "device_name": name,
+        "processor": processor(),
+        "arithmetic": arithmetic(),
+        "threads": torch.get_num_threads(),
     }
 
 
+@cache
+def processor() -> str:
+    """The processor's model, or its architecture where the system does not tell."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists() and (found := re.search(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.MULTILINE)):
+        return found[1].strip()
+    if sys.platform == "darwin":
+        with suppress(OSError, subprocess.CalledProcessError):
+            return subprocess.check_output(["sysctl", "-n", "machdep.cpu.brand_string"], text=True).strip()
+    return platform.processor() or platform.machine()
+
+
+def arithmetic() -> dict[str, Any]:
+    """What decides how numbers are rounded: libraries, the instruction sets they use, and variables that pin them.
+
+    oneDNN and MKL do not tell the instructions that they choose: the processor and these variables determine them.
+    """
+    built = re.search(r"MKL-DNN (v[\d.]+)", torch.__config__.show())
+    mkl = re.search(r"Math Kernel Library Version ([\w. -]+?) for", torch.__config__.show())
+    blas = (library for library in threadpool_info() if library["user_api"] == "blas")
+    known = [(each["internal_api"], each["version"], each.get("architecture")) for each in blas]
+    return {
+        "torch": torch.backends.cpu.get_cpu_capability(),
+        "onednn": built and built[1],
+        "mkl": mkl and mkl[1],
+        "blas": sorted({" ".join(str(fact) for fact in each if fact) for each in known}),
+        "variables": {key: os.environ[key] for key in ARITHMETIC if key in os.environ},
+    }
+
+
+@cache
+def _packages() -> dict[str, str]:
+    """Versions of this distribution and of what it requires, the oracles of its tasks too, where installed."""
+    declared = [line for line in requires("bbo-bench") or () if 'extra == "dev"' not in line]
+    names = dict.fromkeys(re.split(r"[^\w.-]", line)[0] for line in ["bbo-bench", *sorted(declared, key=str.lower)])
+    found = {}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+@cache
 def _commit() -> str | None:
     """The checkout's commit, with a + where files have changed; None outside a checkout."""
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty=+"]

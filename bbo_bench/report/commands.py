@@ -89,6 +89,6 @@ def _products(runs: Iterable[Run]) -> Iterable[list[str]]:
     tasks: dict[tuple[tuple[str, ...], tuple[int, ...]], list[str]] = defaultdict(list)
     for (task, each_seed), names in optimizers.items():
         tasks[tuple(names), each_seed].append(task)
-    for (names, each_seed), where in tasks.items():
-        chosen = {"task": where, "optimizer": names, "seed": map(str, each_seed)}
+    for (together, each_seed), where in tasks.items():
+        chosen = {"task": where, "optimizer": together, "seed": map(str, each_seed)}
         yield [f"{key}={','.join(values)}" for key, values in chosen.items()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -67,7 +67,7 @@ def about(runs: Runs, results: pd.DataFrame, command: str) -> About:
         "designs that the prior never saw. An optimizer's or a task's name says in what its settings differ from those "
         "of its YAML."
     )
-    cautions = [caution(results), pooled(runs.complete), outdated(runs.complete)]
+    cautions = [caution(results), pooled(runs.complete), processors(runs.complete), outdated(runs.complete)]
     made = provenance(runs.complete)
     return About(command, commands(runs.complete), method, [*filter(None, cautions)], left_out(runs), made)
 
@@ -150,10 +150,25 @@ def provenance(runs: Iterable[Run]) -> list[str]:
     """What the runs were made on; several values where they differ."""
     facts: dict[str, set[str]] = defaultdict(set)
     for run in runs:
-        scalars = {key: run.provenance.get(key) for key in ("commit", "platform", "device_name", "device", "threads")}
+        scalars = {
+            key: run.provenance.get(key)
+            for key in ("commit", "platform", "device_name", "device", "processor", "threads")
+        }
         for key, value in (scalars | run.provenance.get("versions", {})).items():
             facts[key].add(str(value))
     return [f"{key}: {', '.join(sorted(values))}" for key, values in facts.items()]
+
+
+def processors(runs: Iterable[Run]) -> str:
+    """A sentence where runs of several processors or instruction sets are pooled, or nothing."""
+    counts: Counter[str] = Counter()
+    for run in runs:
+        instructions = run.provenance.get("arithmetic", {}).get("torch", "unknown instructions")
+        counts[f"{run.provenance.get('processor', 'unknown')}, {instructions}"] += 1
+    if len(counts) < 2:
+        return ""
+    listed = "; ".join(f"{name}: {count}" for name, count in sorted(counts.items()))
+    return f"**Runs of several processors are pooled** ({listed}): one command and seed gives other numbers on each."
 
 
 def _picture(name: str, reason: str | None, command: str) -> str:

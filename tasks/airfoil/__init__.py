@@ -144,6 +144,11 @@ class Airfoil(DiffusionTask):
         ]
         return torch.tensor(scores, dtype=torch.double)
 
+    def versions(self) -> dict[str, str]:
+        """See `Task.versions`: XFoil's, where it is installed."""
+        executable = shutil.which("xfoil")
+        return {"xfoil": xfoil.version(executable)} if executable else {}
+
     def render(self, x: Tensor, axes: Axes) -> None:
         """See `Task.render`: the section to scale."""
         chordwise, height = outline(x.detach().cpu()[None])[0].T.numpy()

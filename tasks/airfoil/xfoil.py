@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -34,6 +35,17 @@ CONVERGED = 1e-4
 
 STEP = re.compile(r"rms:\s*([\d.]\S*).*?CL =\s*(-?[\d.]\S*).*?CD =\s*([\d.]\S*)", re.DOTALL)
 """A Newton step's update, lift and drag; numbers that XFoil could not print (asterisks) do not match."""
+
+
+@cache
+def version(executable: str) -> str:
+    """The version that XFoil's banner gives, or `unknown`."""
+    try:
+        done = subprocess.run([executable], input="QUIT\n", capture_output=True, text=True, timeout=SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    banner = re.search(r"XFOIL\s+Version\s+(\S+)", done.stdout)
+    return banner[1] if banner else "unknown"
 
 
 def lift_to_drag(outline: Tensor, alpha: float, reynolds: float, executable: str) -> float:

@@ -1,6 +1,7 @@
 """A whole report: the numbers in its tables, the files of its figures, and what it says of itself."""
 
 import csv
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from bbo_bench.report.figures import curves, trade_off
 from bbo_bench.report.frame import frame
 from bbo_bench.report.gallery import gallery, task_of
 from bbo_bench.report.layout import theme
+from bbo_bench.report.page import processors
 from bbo_bench.report.runs import find_runs
 from bbo_bench.report.style import style
 
@@ -234,3 +236,16 @@ def test_what_rows_pool_is_said(make: Make, results: Path) -> None:
     make("ddpo", 0, metrics(2.0), machine={"device": "cuda"})
     words = "Some rows pool runs that differ in `threads` (1, 2) and `reproducible` (True, not recorded), which"
     assert words in write_report([results]).read_text()
+
+
+def test_pooled_processors_are_told(make: Make, results: Path) -> None:
+    folders = [make("sqdf", seed, metrics(1.0)) for seed in range(4)]
+    assert processors(find_runs([results]).complete) == ""  # all unknown, as far as anyone can tell alike
+    for folder, model, instructions in zip(folders, ("A", "A", "B"), ("AVX2", "AVX512", "AVX2"), strict=False):
+        facts = json.loads((folder / "provenance.json").read_text())
+        facts |= {"processor": model, "arithmetic": {"torch": instructions}}
+        (folder / "provenance.json").write_text(json.dumps(facts))
+    listed = "A, AVX2: 1; A, AVX512: 1; B, AVX2: 1; unknown, unknown instructions: 1"
+    assert f"are pooled** ({listed})" in processors(find_runs([results]).complete)
+    same = [run for run in find_runs([results]).complete if run.seed == 0]
+    assert processors(same * 2) == ""

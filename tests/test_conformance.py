@@ -228,7 +228,7 @@ def test_a_fault_is_caught(fault, test, tmp_path):
 
 class Swayed(Probe):
     def evaluate(self, x):
-        return super().evaluate(x) + torch.tensor(0.1).double()
+        return super().evaluate(x).double() + torch.tensor(0.1).double()
 
 
 class Noisy(Probe):

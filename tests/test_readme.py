@@ -141,7 +141,7 @@ def test_the_commands_work_one_after_the_other(planned, cli):
         else:
             status, out, err = cli(*line.split()[1:])
             assert status == 0, err
-            assert {"report": "sqdf (careful)", "show": "kl_weight:"}[line.split()[1]] in out
+            assert {"report": "kl_weight=0.1", "show": "kl_weight:"}[line.split()[1]] in out
 
 
 def test_the_added_optimizer_conforms(added):

@@ -28,7 +28,7 @@ def across(runs: Sequence[Run], table: pd.DataFrame) -> dict[str, Figure | str]:
     figures: dict[str, Figure | str] = {
         "runtimes": "no task declares y_prior and best_known" if found.empty else distribution(found, kin)
     }
-    common = block(table, list(kin), headline(table.columns))
+    common = block(table, list(kin), headline(table.columns[table.notna().any()]))
     if isinstance(common, str):
         return figures | dict.fromkeys(("profiles", "ranks", "improvement"), common)
     return {"profiles": profiles(common, kin), "ranks": diagram(common), "improvement": matrix(common)} | figures

@@ -112,7 +112,7 @@ def over_tasks(table: pd.DataFrame, order: Sequence[str], metric: str | None = N
     say how well these tasks' mean is known (seeds are what is sampled), `tasks_low` and `tasks_high` what other tasks
     like these would give (tasks are). Scores over other tasks would not compare.
     """
-    metric = metric or headline(table.columns)
+    metric = metric or headline(table.columns[table.notna().any()])
     last = at_the_end(table).dropna(subset=[metric])
     tasks = last.groupby("optimizer")["task"].nunique()
     rows = []

@@ -17,7 +17,7 @@ from bbo_bench.report.families import Families, distinct, families, order
 from bbo_bench.report.frame import frame
 from bbo_bench.report.gallery import gallery, task_of
 from bbo_bench.report.layout import MANY, theme
-from bbo_bench.report.names import HITS, METRICS, own
+from bbo_bench.report.names import HITS, METRICS, headline, own
 from bbo_bench.report.runs import Run, find_runs
 from bbo_bench.report.sweep import sweep, sweeps
 
@@ -81,7 +81,7 @@ def _write_tables(
     blocks = [typeset.text(found)]
     if over is not None:
         over.to_csv(out / "over_tasks.csv", index=False)
-        blocks.append(typeset.over_text(over, order(kin)))
+        blocks.append(typeset.over_text(over, order(kin), headline(results["metric"].unique())))
     return "\n\n".join([*blocks, typeset.text(typeset.cost_tables(costs, kin))])
 
 
@@ -100,7 +100,11 @@ def _write_figures(
     with theme():
         if over is not None and not over.empty:
             pictures[""] = _saved(
-                {"over_tasks": overview.over_tasks(over, families(runs)), **across.across(runs, whole)}, out
+                {
+                    "over_tasks": overview.over_tasks(over, families(runs), headline(results["metric"].unique())),
+                    **across.across(runs, whole),
+                },
+                out,
             )
         for task, each in _by_task(runs):
             drawn = _of_task(each, *(tables[task] for tables in split))

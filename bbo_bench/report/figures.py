@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bbo_bench.report.families import Families, distinct
 from bbo_bench.report.layout import panels
-from bbo_bench.report.names import AXES, DATA, PRIOR, reference
+from bbo_bench.report.names import AXES, DATA, PRIOR, reference, short
 from bbo_bench.report.style import BEHIND, Style, style
 
 CURVES = ("distinct_top", "reward_mean", "best", "validity", "elbo_z", "pairwise", "proxy_gap")
@@ -169,6 +169,6 @@ def data_mark(panel: Axes, wide: pd.DataFrame, metric: str) -> None:
 def key(name: str, line: object) -> Line2D:
     """An optimizer's entry in a legend, with its line or none."""
     look = style(name)
-    label = f"{name} (the prior)" if name == PRIOR else name
+    label = f"{name} (the prior)" if name == PRIOR else short(name)
     drawn: dict[str, Any] = {"color": look.color, "marker": look.marker, "markerfacecolor": look.face}
     return Line2D([], [], **drawn, linestyle=line, label=label)  # type: ignore[arg-type]

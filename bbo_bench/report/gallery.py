@@ -14,7 +14,7 @@ from torch import Tensor
 from bbo_bench.core import Task
 from bbo_bench.oracle import true_scores
 from bbo_bench.report.figures import DATA_COLOR
-from bbo_bench.report.names import DATA, PRIOR
+from bbo_bench.report.names import DATA, PRIOR, short
 from bbo_bench.report.runs import Run, designs
 from bbo_bench.report.style import group_style, style
 
@@ -44,7 +44,7 @@ def gallery(task: Task, runs: Sequence[Run], optimizers: Mapping[str, str]) -> F
     lines = zip(grid.subplots(squeeze=False), rows.items(), strict=True)
     heights = [_row(task, axes, name, optimizers.get(name, ""), x) for axes, (name, x) in lines]
     grid.set_height_ratios(heights)
-    longest = max(map(len, [*rows, *optimizers.values()]))
+    longest = max(map(len, [*map(short, rows), *optimizers.values()]))
     figure.set_size_inches(WIDTH * COLUMNS + 0.1 * longest, WIDTH * sum(heights) + 0.25 * len(rows))
     return figure
 
@@ -79,7 +79,7 @@ def _row(task: Task, axes: Sequence[Axes], name: str, group: str, x: Tensor) -> 
     look = group_style if group else style
     color = DATA_COLOR if name == DATA else look(PRIOR if name == "prior" else name).color
     place: dict[str, Any] = {"xycoords": "axes fraction", "ha": "right", "color": color}
-    axes[0].annotate(name, (-0.08, 0.5), va="bottom" if group else "center", fontweight="bold", **place)
+    axes[0].annotate(short(name), (-0.08, 0.5), va="bottom" if group else "center", fontweight="bold", **place)
     if group:
         axes[0].annotate(group, (-0.08, 0.45), va="top", fontsize=8, **place)
     return max(map(_height, axes))

@@ -26,7 +26,7 @@ from bbo_bench.report.figures import (
     wide,
 )
 from bbo_bench.report.layout import MANY, PANEL, legend
-from bbo_bench.report.names import AXES, DATA, HITS, PRIOR
+from bbo_bench.report.names import AXES, DATA, HITS, PRIOR, short
 from bbo_bench.report.style import BEHIND, OTHERS, grouped, style
 
 TOP = 4
@@ -177,4 +177,6 @@ def _name(panel: Axes, ends: Sequence[End], height: float) -> None:
         color = style(end.name).color
         line = {"arrowstyle": "-", "color": color, "linewidth": 0.5, "alpha": 0.6}
         words: dict[str, Any] = {"va": "center", "fontsize": 7.5, "color": color, "annotation_clip": False}
-        panel.annotate(end.name, (end.x, end.y), (1.05, place), textcoords="axes fraction", arrowprops=line, **words)
+        panel.annotate(
+            short(end.name), (end.x, end.y), (1.05, place), textcoords="axes fraction", arrowprops=line, **words
+        )

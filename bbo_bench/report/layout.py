@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bbo_bench.report.names import AXES, PRIOR
+from bbo_bench.report.names import AXES, PRIOR, short
 from bbo_bench.report.style import ARMS, BEHIND, arm_of, grouped
 
 MANY = 10
@@ -78,7 +78,9 @@ def _rows(draw: Draw, metrics: Sequence[str], names: Sequence[str], key: Key, ma
     """Panels of a column share their limits; a row's legend is beside it."""
     groups = dict(_legible(name for name in names if name != PRIOR))
     heights = [max(SMALL[1], LINE * (len(members) + 2)) for members in groups.values()]
-    widths = [max(SMALL[0], WIDE / len(metrics))] * len(metrics) + [0.4 + 0.075 * max(map(len, [*names, *groups]))]
+    widths = [max(SMALL[0], WIDE / len(metrics))] * len(metrics) + [
+        0.4 + 0.075 * max(map(len, [*map(short, names), *groups]))
+    ]
     figure = Figure(figsize=(sum(widths), sum(heights) + 1))
     grid = figure.subplots(
         *(len(groups), len(widths)),

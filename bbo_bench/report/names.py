@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 
 GROUPS: dict[str, dict[str, str]] = {
@@ -65,6 +66,8 @@ DATA = "data"
 """What the task's reference designs are called."""
 
 
+LONGEST = 48
+"""Letters of a name in a figure."""
 OWN = "Recommended designs: the task's own"
 """The group of metrics that only some tasks have."""
 
@@ -74,6 +77,11 @@ def own(columns: Iterable[str]) -> list[str]:
     known = {*KEYS, *METRICS, *HITS}
     others = (name for name in columns if name not in known and not name.startswith(SETTINGS))
     return [name for name in others if not name.endswith(reference(""))]
+
+
+def short(name: str) -> str:
+    """A name that leaves room for what it names: tables have it whole."""
+    return textwrap.shorten(name, LONGEST, placeholder=" …)" if "(" in name else " …")
 
 
 def reference(metric: str) -> str:

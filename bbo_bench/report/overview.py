@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from bbo_bench.report.families import Families, distinct
 from bbo_bench.report.figures import DATA_LINE, few
 from bbo_bench.report.layout import PANEL, legend
-from bbo_bench.report.names import AXES, DATA, PRIOR, headline
+from bbo_bench.report.names import AXES, DATA, PRIOR, headline, short
 from bbo_bench.report.style import ARMS, Style, group_style, grouped, style
 
 COLUMNS = ("score", "distinct_top", "normalized", "validity", "pairwise")
@@ -50,14 +50,14 @@ def overview(results: pd.DataFrame, families: Families) -> Figure | None:
     return figure
 
 
-def over_tasks(estimates: pd.DataFrame, families: Families) -> Figure:
-    """Normalized mean score over all tasks at the end of the budgets: a bar of the interval, a mark of the mean."""
+def over_tasks(estimates: pd.DataFrame, families: Families, metric: str) -> Figure:
+    """A metric over all tasks at the end of the budgets: a bar of the interval, a mark of the mean."""
     figure = Figure(figsize=(2 * PANEL[0], 0.6 + 0.3 * len(estimates)))
     panel = figure.subplots()
     base = {name: base for base, family in families.items() for name in family}
     rows = estimates.astype({"optimizer": str}).set_index("optimizer")
     _intervals(panel, rows, lambda name: style(base[name]))
-    panel.set_xlabel(AXES["normalized"])
+    panel.set_xlabel(AXES[metric])
     return figure
 
 
@@ -70,7 +70,9 @@ def _intervals(panel: Axes, rows: pd.DataFrame, look_of: Callable[[str], Style])
         if seeds[height]:
             panel.plot(seeds[height], [height] * len(seeds[height]), "|", color=look.color, markersize=7, alpha=0.6)
         panel.plot(values["iqm"], height, color=look.color, marker=look.marker, markerfacecolor=look.face)
-    panel.set(yticks=range(len(rows)), yticklabels=rows.index, ylim=(len(rows) - 0.4, -0.6))
+    panel.set(
+        yticks=range(len(rows)), yticklabels=[short(str(name)) for name in rows.index], ylim=(len(rows) - 0.4, -0.6)
+    )
 
 
 def _keys(names: Sequence[str]) -> list[Line2D]:

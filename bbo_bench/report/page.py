@@ -43,8 +43,7 @@ CAPTIONS = {
     "runtimes": "Share of runs and targets that have been reached, over queries: targets lie at tenths of the way from "
     "the prior's mean score to the best known. Also as expected runtimes (queries spent over successes): "
     "[runtimes.csv](runtimes.csv).",
-    "over_tasks": "Bars: how well these tasks' mean is known. Normalized mean score: "
-    "0 is the prior's, 1 that of the best known design.",
+    "over_tasks": "Mean over tasks; bars: how well these tasks' mean is known.",
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bbo_bench.report.families import KL_WEIGHT, Families, distinct
-from bbo_bench.report.names import DATA, GROUPS, OWN, headline, own
+from bbo_bench.report.names import AXES, DATA, GROUPS, OWN, headline, own
 from bbo_bench.report.style import grouped
 from bbo_bench.report.tables import PHASES
 
@@ -92,9 +92,9 @@ def latex(tables: Iterable[Table], command: str) -> str:
     return "\n\n".join([f"% made by: {command}", *map(_latex, tables)]) + "\n"
 
 
-def over_text(over: pd.DataFrame, order: Iterable[str]) -> str:
-    """Scores over all tasks for a terminal, and who of `order` is not among them."""
-    lines = ["all tasks: normalized mean score"]
+def over_text(over: pd.DataFrame, order: Iterable[str], metric: str) -> str:
+    """A metric over all tasks for a terminal, and who of `order` is not among them."""
+    lines = [f"all tasks: {AXES[metric]}"]
     if not over.empty:
         lines.append(over.to_string(index=False, float_format="{:.2f}".format, na_rep="-"))
     missing = [name for name in order if name not in set(over["optimizer"])]

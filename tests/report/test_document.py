@@ -69,7 +69,7 @@ def test_latex_and_text(report: Path) -> None:
     latex, text = (report.parent / "results.tex").read_text(), summary_text(report)
     assert r"\begin{longtable}{lrr}" in latex and r" & mean & normalized \\" in latex
     assert r"prior\_sampling & $1.0$ {\scriptsize $[1.0, 1.0]$}" in latex
-    assert latex.count("\\begin{longtable}") == latex.count("\\end{longtable}") == 18
+    assert latex.count("\\begin{longtable}") == latex.count("\\end{longtable}") == 15
     lines = text.splitlines()
     start = lines.index("toy: Recommended designs: naturalness, by KL weight")
     assert lines[start + 1].split() == ["validity", "ELBO", "z"]

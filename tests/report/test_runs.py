@@ -76,7 +76,7 @@ def test_black_boxes_are_never_pooled(make: Make, results: Path) -> None:
     make("sqdf", 0, SCORES, task="hartmann_6", of_task={"function": "hartmann", "dim": 6})
     make("sqdf", 1, SCORES, task="hartmann_6", of_task={"function": "ackley", "dim": 20}, experiment="other")
     labels = [(run.task, run.seed) for run in find_runs([results]).complete]
-    assert labels == [("hartmann_6", 0), ("hartmann_6 (function=ackley, dim=20)", 1)]
+    assert labels == [("hartmann_6", 0), ("hartmann_6 (dim=20, function=ackley)", 1)]
 
 
 def test_designs_lie_in_two_files_or_one(make: Make, results: Path) -> None:

@@ -128,13 +128,14 @@ OVER_TASKS: dict[str, tuple[Interval, int]] = {
 def over_tasks(interval: Interval, law: Law, tasks: int, samples: int) -> float:
     """Coverage for the mean over `tasks`, or over all tasks, whose own means are normal with the seeds' spread.
 
-    A task's truth is what the interquartile mean of five seeds is expected to be, which of a skewed law is not quite
-    the middle half of a population: one seed of five is cut on each side, not 1.25.
+    For these tasks a truth is the mean of a population's middle half. For all tasks it is what the interquartile mean
+    of five seeds is expected to be, around which the tasks' values scatter; of a skewed law that is not quite the same,
+    as one seed of five is cut on each side, not 1.25.
     """
     rng = np.random.default_rng(0)
     effects = rng.normal(size=(tasks, 1, samples))
     low, high = interval(effects + law(rng, (tasks, 5, samples)))
-    mean = expectation(law) + (effects.mean((0, 1)) if interval is seeds_only else 0)
+    mean = truth(law) + effects.mean((0, 1)) if interval is seeds_only else expectation(law)
     return float(((low <= mean) & (mean <= high)).mean())
 
 

@@ -107,10 +107,9 @@ def at_the_end(table: pd.DataFrame) -> pd.DataFrame:
 def over_tasks(table: pd.DataFrame, order: Sequence[str], metric: str | None = None) -> pd.DataFrame:
     """A row per optimizer that was run on all tasks, in `order`, at the end of the budgets; by default of `headline`.
 
-    `iqm` is the mean over its `tasks` of their interquartile means, which lets no task drop out (and estimates the mean
-    of what these are expected to be with as many seeds); `low` and `high`
+    `iqm` is the mean over its `tasks` of their interquartile means, which lets no task drop out; `low` and `high`
     say how well these tasks' mean is known (seeds are what is sampled), `tasks_low` and `tasks_high` what other tasks
-    like these would give (tasks are). Scores over other tasks would not compare.
+    like these would give with as many seeds (tasks are). Scores over other tasks would not compare.
     """
     metric = metric or headline(table.columns[table.notna().any()])
     last = at_the_end(table).dropna(subset=[metric])

@@ -81,6 +81,7 @@ def test_libraries_follow_the_pin():
 
 
 @x86
+@pytest.mark.slow
 def test_a_strict_run_pins_itself_and_its_workers(tmp_path):
     cli = ["-c", "import sys; from bbo_bench.cli import main; sys.exit(main())", "run"]
     sweep = {"hydra/launcher": "joblib", "hydra.launcher.n_jobs": "2", "seed": "0,1"}

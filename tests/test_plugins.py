@@ -166,13 +166,15 @@ def test_what_is_missing_is_said_with_its_remedy(toys, tmp_path):
 
 @pytest.mark.parametrize("word", ["name", "extra", "quick", "defaults"])
 def test_a_reserved_word_is_refused_by_name(cli, toys, tmp_path, word):
-    text = OPTIMIZER.format("mine").replace(".mine.mine", ".mine.Mine") + ("name: 1\n" if word == "name" else "")
+    plugin = f"with_{word}"
+    text = OPTIMIZER.format(plugin).replace(f".{plugin}.{plugin}", f".{plugin}.Mine")
+    text += "name: 1\n" if word == "name" else ""
     code = "from bbo_bench.core import Optimizer\n\n\nclass Mine(Optimizer):\n"
     code += f"    def __init__(self, problem, rng, *, {word}):"
-    write(tmp_path / "roots", "mine", text).with_name("__init__.py").write_text(f"{code}\n        self.it = {word}\n")
+    write(tmp_path / "roots", plugin, text).with_name("__init__.py").write_text(f"{code}\n        self.it = {word}\n")
     toys(tmp_path / "roots")
-    for line in ("check optimizer=mine", "run task=toy optimizer=mine"):
+    for line in (f"check optimizer={plugin}", f"run task=toy optimizer={plugin}"):
         status, _, err = cli(*line.split())
         assert (status, len(err.splitlines())) == (1, 1)
-        assert f"optimizer mine: no setting may be called {word}, which the suite uses itself; rename" in err
+        assert f"optimizer {plugin}: no setting may be called {word}, which the suite uses itself; rename" in err
     assert not (tmp_path / "results").exists()

@@ -27,7 +27,7 @@ def test_a_launcher_gives_what_serial_runs_give(cli, tmp_path, module, options):
     assert cli("run", "-m", *SWEEP, "name=apart", *options).status == 0
     assert cli("run", "-m", *SWEEP, "name=serial").status == 0
     together, serial = results(tmp_path / "results/apart"), results(tmp_path / "results/serial")
-    assert len(serial) == 4 * 4
+    assert len(serial) == 4 * 5
     assert together == serial
     assert {path.name for path in (tmp_path / "results").iterdir()} == {"apart", "serial"}
 

@@ -159,7 +159,9 @@ def front(panel: Axes, points: pd.DataFrame, metric: str, look: Style, weights: 
 
 
 def data_mark(panel: Axes, wide: pd.DataFrame, metric: str) -> None:
-    """The data's own values: a star, and a line at its naturalness or diversity."""
+    """The data's own values, where they have any: a star, and a line at its naturalness or diversity."""
+    if DATA not in wide.index:
+        return
     values = wide["iqm"].loc[DATA]
     y = 0.0 if metric in ZERO else values[metric]
     panel.axhline(y, **DATA_LINE | {"linewidth": 0.8}, zorder=1)

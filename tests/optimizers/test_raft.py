@@ -84,7 +84,6 @@ def test_the_best_of_every_group_or_of_all_are_kept():
         ({"ranking": "best"}, "one of local, global, got ranking='best'"),
         ({"candidates": 0}, "counts of at least 1, got candidates=0"),
         ({"candidates": 17, "samples": 16}, "candidates <= 16.*got candidates=17"),
-        ({"candidates": 9, "proxy": None}, "candidates <= 8.*got candidates=9"),
     ],
 )
 def test_settings_out_of_range_are_refused(build, setting, message):

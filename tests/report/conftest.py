@@ -73,6 +73,7 @@ def write(
     of_task: Mapping[str, Any] | None = None,
     machine: Mapping[str, Any] | None = None,
     evaluation: int = 64,
+    reference: bool = True,
     rounds: tuple[int, ...] = ROUNDS,
     complete: bool = True,
 ) -> Path:
@@ -91,7 +92,7 @@ def write(
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     columns = {"round": range(len(rounds)), "queries": np.cumsum(rounds)}
     columns |= {key: metrics.get(key, np.nan) for key in [*METRICS, *(metrics.keys() - set(METRICS))]}
-    columns |= {f"{key}_reference": value for key, value in REFERENCE.items()}
+    columns |= {f"{key}_reference": value for key, value in REFERENCE.items() if reference}
     pd.DataFrame(columns).to_csv(folder / "metrics.csv", index=False)
     x = np.random.default_rng(seed).uniform(-0.2, 1, (64, 2)).astype(np.float32)
     np.savez(folder / "designs.npz", **{"queried_0": x, f"recommended_{len(rounds) - 1}": x + 0.1})

@@ -249,3 +249,10 @@ def test_pooled_processors_are_told(make: Make, results: Path) -> None:
     assert f"are pooled** ({listed})" in processors(find_runs([results]).complete)
     same = [run for run in find_runs([results]).complete if run.seed == 0]
     assert processors(same * 2) == ""
+
+
+def test_no_values_of_real_designs_cost_their_marks_only(make: Make, results: Path) -> None:
+    make("sqdf", 0, metrics(2.0), reference=False)
+    report = write_report([results])
+    assert ("toy", "sqdf", "best") in dict(cells(report.parent / "results.csv"))
+    assert "missing" not in report.read_text().replace("toy_hits` is missing", "")

@@ -141,10 +141,12 @@ def _gallery(runs: Sequence[Run], optimizers: Mapping[str, str]) -> Drawn:
 
 
 def _saved(drawn: Mapping[str, Drawn], out: Path) -> dict[str, str | None]:
-    """Write figures as PNG and PDF; the reason where there is none."""
+    """Write figures as PNG and, but for an appendix, as PDF; the reason where there is none."""
     for name, figure in drawn.items():
-        if isinstance(figure, Figure):
-            figure.savefig(out / f"{name}.png", dpi=DPI)
+        if not isinstance(figure, Figure):
+            continue
+        figure.savefig(out / f"{name}.png", dpi=DPI)
+        if not name.endswith(page.APPENDIX):
             figure.set_layout_engine("none")  # the layout is done, and takes half of the time
             figure.savefig(out / f"{name}.pdf", metadata={"CreationDate": None})
     return {name: figure if isinstance(figure, str) else None for name, figure in drawn.items()}

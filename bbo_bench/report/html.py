@@ -11,12 +11,10 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from bbo_bench.report.page import About, Pictures, caption
+from bbo_bench.report.page import APPENDIX, About, Pictures, caption
 from bbo_bench.report.style import group_style
 from bbo_bench.report.typeset import Table, text_cell
 
-APPENDIX = "_all"
-"""End of the names of figures that are shown on demand."""
 LEADS = "score"
 """The metric whose table is in its order, and open."""
 

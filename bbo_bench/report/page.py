@@ -18,6 +18,9 @@ from bbo_bench.report.runs import Run, Runs
 Pictures = dict[str, dict[str, str | None]]
 """By task, figures by the stem of their files; where one could not be made, the reason."""
 
+APPENDIX = "_all"
+"""Ends the names of figures that show every optimizer: shown on demand, and too full for a paper."""
+
 CAPTIONS = {
     "overview": "Interquartile mean and 95% interval at the end of the budget, the highest score first (the highest "
     "normalized mean score, where runs are older than the score); colours are groups of methods, lines the data's "
@@ -173,4 +176,5 @@ def processors(runs: Iterable[Run]) -> str:
 def _picture(name: str, reason: str | None, command: str) -> str:
     if reason:
         return f"`{name}` is missing: {reason}."
-    return f"![{name}]({name}.png)\n\n{caption(name)} Made by `{command}`; also as [PDF]({name}.pdf)."
+    also = "" if name.endswith(APPENDIX) else f"; also as [PDF]({name}.pdf)"
+    return f"![{name}]({name}.png)\n\n{caption(name)} Made by `{command}`{also}."

@@ -1,0 +1,90 @@
+"""The public suites over every plugin."""
+
+from contextlib import suppress
+
+import pytest
+
+from bbo_bench.core import UnsuitableError
+from bbo_bench.plugins import choices
+from bbo_bench.seeding import generator
+from bbo_bench.testing import OptimizerSuite, Probe, SequenceProbe, TaskSuite, check_plugin
+from bbo_bench.testing.probe import Fragile, Killed, contents, made, play, problem_of, representatives
+
+SLOW_ORACLES = ["image_class", "molecule", "molecule_celecoxib", "molecule_plogp", "molecule_qed", "rna"]
+"""Tasks that need minutes to score as many designs as the suite asks for: a slow test does so."""
+
+for _name, _choice in choices("task").items():
+    _marks = [pytest.mark.skipif(bool(_choice.missing), reason=f"needs {_choice.missing}")]
+    _facts = {"name": _name, "pytestmark": _marks} | ({"many": 2000} if _name in SLOW_ORACLES else {})
+    globals()[f"TestTask_{_name}"] = type(f"TestTask_{_name}", (TaskSuite,), _facts)
+
+for _name in representatives("optimizer"):
+    globals()[f"TestOptimizer_{_name}"] = type(f"TestOptimizer_{_name}", (OptimizerSuite,), {"name": _name})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", SLOW_ORACLES)
+def test_best_known_of_slow_oracles_is_not_exceeded(name):
+    if missing := choices("task")[name].missing:
+        pytest.skip(f"needs {missing}")
+    suite = type("Suite", (TaskSuite,), {"name": name})()
+    assert suite.many == 100_000
+    suite.test_best_known_is_not_exceeded()
+
+
+class TestProbe(TaskSuite):
+    """The problem on which optimizers are tried is itself a task that conforms."""
+
+    @classmethod
+    def fresh(cls):
+        return Probe()
+
+
+class TestSequenceProbe(TaskSuite):
+    """So is the one of sequences."""
+
+    @classmethod
+    def fresh(cls):
+        return SequenceProbe()
+
+
+BOXES_ONLY = {"cma_es", "qlogei", "qlogei_raw"}
+CRITICS = {name for name, it in choices("optimizer").items() if "critic" in str(it.settings.get("proxy"))}
+"""They learn from transitions, which the task of sequences has none of."""
+
+
+@pytest.mark.parametrize("name", sorted(set(representatives("optimizer")) - BOXES_ONLY - CRITICS))
+def test_optimizers_of_sequences_resume_byte_for_byte(name, tmp_path):
+    build, rounds = made("optimizer", name), (8, 8, 8)
+    whole = play(tmp_path / "whole", build, SequenceProbe(), rounds)
+    for _ in rounds:
+        with suppress(Killed):
+            play(tmp_path / "killed", build, SequenceProbe(), rounds, record=Fragile)
+    assert contents(tmp_path / "killed") == whole
+
+
+@pytest.mark.parametrize("name", sorted(set(representatives("optimizer")) & BOXES_ONLY))
+def test_optimizers_of_boxes_say_so(name):
+    with pytest.raises(UnsuitableError, match="searches a Box, got the domain Sequences"):
+        made("optimizer", name)(problem_of(SequenceProbe(), (8, 8)), generator(0))
+
+
+@pytest.mark.parametrize("name", sorted(set(representatives("optimizer")) & CRITICS))
+def test_optimizers_with_a_critic_say_what_they_need(name):
+    with pytest.raises(
+        UnsuitableError, match=r"transitions of a control task's data set, and this task has none: choose"
+    ):
+        made("optimizer", name)(problem_of(SequenceProbe(), (8, 8)), generator(0))
+
+
+def test_check_plugin_gives_pytests_status(capfd):
+    assert check_plugin("optimizer", "prior_sampling", rounds=(8, 8)) == 0
+    assert "passed" in capfd.readouterr().out
+    assert check_plugin("optimizer", "prior_sampling", overrides={"typo": 1}) == 1
+    assert "no setting typo" in capfd.readouterr().out
+
+
+def test_check_plugin_knows_its_suites_attributes():
+    with pytest.raises(TypeError, match="TaskSuite has no attribute sample"):
+        check_plugin("task", "airfoil", sample=3)

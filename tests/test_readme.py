@@ -9,10 +9,12 @@ from collections.abc import Callable
 from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from hydra.utils import instantiate
 
+from bbo_bench import load_results
 from bbo_bench.launch import Sweep
 from bbo_bench.plan import Plan
 from bbo_bench.plugins import choices, find
@@ -32,6 +34,7 @@ FILES = re.findall(r"`((?:tasks|optimizers)/\S+)`:\n\n```\w+\n(.*?)```", README,
 TINY = {"rounds": [8, 8], "evaluation": 8, "validation": 0}
 LAUNCHERS = {"hydra/launcher=ray": "hydra_ray_launcher", "hydra/launcher=submitit_slurm": "hydra_submitit_launcher"}
 SCORED = re.findall(r"```python\n(from bbo_bench import load_task.*?)```", README, re.DOTALL)
+READ = re.findall(r"```python\n(\s*from bbo_bench import load_results.*?)```", README, re.DOTALL)
 execute = Plan.execute
 
 
@@ -109,7 +112,7 @@ def test_the_table_of_metrics_is_that_of_the_report():
 
 def test_commands_are_of_kinds_that_are_tested_here():
     assert {line.split()[0] for line in COMMANDS} == {"bbo-bench", "make", "python"}
-    assert {line.split()[1] for line in COMMANDS if line.startswith("bbo-bench")} == {"run", "report", "show"}
+    assert {line.split()[1] for line in COMMANDS if line.startswith("bbo-bench")} == {"run", "report", "compare", "show"}
 
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("python ")], ids=lambda line: line[:40])
@@ -138,10 +141,13 @@ def test_the_commands_work_one_after_the_other(planned, cli):
     for line in WALK:
         if line in RUNS:
             play(planned(line)[0])
-        else:
-            status, out, err = cli(*line.split()[1:])
-            assert status == 0, err
-            assert {"report": "kl_weight=0.1", "show": "kl_weight:"}[line.split()[1]] in out
+            continue
+        words = line.split()[1:]
+        if words[0] == "compare":  # a run with quick settings is named by them
+            words[-1] = load_results("results/default")["optimizer"][0]
+        status, out, err = cli(*words)
+        assert status == 0, err
+        assert {"report": "kl_weight=0.1", "compare": "kl_weight=0.1", "show": "kl_weight:"}[words[0]] in out
 
 
 def test_the_added_optimizer_conforms(added):
@@ -171,3 +177,11 @@ def test_designs_of_ones_own_are_scored(capsys):
     [block] = SCORED
     exec(block, {})
     assert "tensor([True, True])" in capsys.readouterr().out
+
+
+def test_runs_are_read_as_a_table(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    [block] = READ
+    exec(dedent(block), {})
+    out = capsys.readouterr().out
+    assert "sequential" in out and " 5.0 " in out  # seeds

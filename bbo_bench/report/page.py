@@ -82,7 +82,7 @@ def markdown(about: About, text: str, pictures: Pictures) -> str:
         f"Every table and figure here was made by `{about.command}` from the folders of these runs, made by",
         "```\n" + "\n".join(about.commands) + "\n```",
         " ".join([about.method, *about.cautions]),
-        "The same page to click through is [report.html](report.html).",
+        "The same page to click through is `report.html`.",
         "## Figures",
         *(_picture(name, reason, about.command) for name, reason in drawn),
         "## Tables",

@@ -19,6 +19,24 @@ TESTS = Path(__file__).parent
 PLUGINS = TESTS / "plugins"
 
 
+ONE_OF_A_KIND = {
+    *("prior_sampling", "best_of_n", "cma_es", "genetic", "turbo", "qlogei"),
+    *("sqdf", "ddpo", "grpo", "draft", "seiko_thompson", "d3po", "diffusion_dpo_oracle", "awm", "rwr_oracle"),
+    *("guidance", "svdd", "das", "cascade", "sequential", "idql", "value_dpo_iql"),
+    *("airfoil", "tfbind8", "peptide_mhc", "molecule", "rna", "image", "ehrlich", "ackley_20", "nav1d"),
+}
+"""Plugins on which a test that is marked `every_plugin` is no slow one."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of what is tested of every plugin, all but `ONE_OF_A_KIND` is slow."""
+    for item in items:
+        if item.get_closest_marker("every_plugin"):
+            name = getattr(getattr(item, "cls", None), "name", None) or item.callspec.params["name"]
+            if name not in ONE_OF_A_KIND:
+                item.add_marker(pytest.mark.slow)
+
+
 class Outcome(NamedTuple):
     status: int
     out: str

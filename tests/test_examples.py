@@ -59,7 +59,11 @@ def test_the_commands_run(command, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "optimizer"), [("motif", ["genetic"]), ("reach", ["qv_pg_iql", "+optimizer.proxy.updates=50"])]
+    ("name", "optimizer"),
+    [
+        pytest.param("motif", ["genetic"], marks=pytest.mark.slow),
+        ("reach", ["qv_pg_iql", "+optimizer.proxy.updates=50"]),
+    ],
 )
 def test_tasks_with_a_prior_can_be_written_trained_and_run(name, optimizer, tmp_path):
     shown = dict(re.findall(rf"`({name}/\w+\.\w+)`[^\n]*:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL))

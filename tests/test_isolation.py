@@ -89,6 +89,7 @@ def test_no_path_leads_from_a_problem_to_the_scores(name):
     assert leaks(problem) == []
 
 
+@pytest.mark.every_plugin
 @pytest.mark.parametrize("name", choices("optimizer"))
 def test_no_path_leads_from_an_optimizer_to_the_scores(name, tmp_path):
     built, found = [], []

@@ -35,6 +35,8 @@ TINY = {"rounds": [8, 8], "evaluation": 8, "validation": 0}
 LAUNCHERS = {"hydra/launcher=ray": "hydra_ray_launcher", "hydra/launcher=submitit_slurm": "hydra_submitit_launcher"}
 SCORED = re.findall(r"```python\n(from bbo_bench import load_task.*?)```", README, re.DOTALL)
 READ = re.findall(r"```python\n(\s*from bbo_bench import load_results.*?)```", README, re.DOTALL)
+LARGE = re.compile(r"\+experiment=(?!control_passes)")
+"""Presets of which each run takes part of a second to compose."""
 execute = Plan.execute
 
 
@@ -112,7 +114,8 @@ def test_the_table_of_metrics_is_that_of_the_report():
 
 def test_commands_are_of_kinds_that_are_tested_here():
     assert {line.split()[0] for line in COMMANDS} == {"bbo-bench", "make", "python"}
-    assert {line.split()[1] for line in COMMANDS if line.startswith("bbo-bench")} == {"run", "report", "compare", "show"}
+    ours = {line.split()[1] for line in COMMANDS if line.startswith("bbo-bench")}
+    assert ours == {"run", "report", "compare", "show"}
 
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("python ")], ids=lambda line: line[:40])
@@ -129,8 +132,18 @@ def test_the_targets_of_make_exist(line):
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
-@pytest.mark.parametrize("line", RUNS)
+@pytest.mark.parametrize("line", [line for line in RUNS if not LARGE.search(line)])
 def test_a_run_is_planned_as_it_is_written(planned, line):
+    plans_as_written(planned, line)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", [line for line in RUNS if LARGE.search(line)])
+def test_a_large_sweep_is_planned_as_it_is_written(planned, line):
+    plans_as_written(planned, line)
+
+
+def plans_as_written(planned, line):
     for option, module in LAUNCHERS.items():
         if option in line and find_spec(f"hydra_plugins.{module}") is None:
             pytest.skip(f"{module} is not installed")

@@ -45,6 +45,7 @@ def started(folder, name):
     return process
 
 
+@pytest.mark.every_plugin
 @pytest.mark.parametrize("name", representatives("optimizer"))
 def test_killed_at_random_moments(name, whole, tmp_path):
     expected, seconds = whole(name)

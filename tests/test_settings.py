@@ -19,6 +19,7 @@ def designs(name):
     return [real, z, prior.decode(z), prior.encode(real)]
 
 
+@pytest.mark.every_plugin
 @pytest.mark.parametrize("name", representatives("task"))
 def test_designs_of_a_task_stay_the_same(name):
     if missing := choices("task")[name].missing:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import t, trim_mean, ttest_1samp
 
-from bbo_bench.report.names import headline
+from bbo_bench.report.names import bounds, headline
 
 Floats = NDArray[np.float64]
 CUT = 0.25
@@ -91,7 +91,10 @@ def student(values: Floats) -> Mean:
 
 
 def per_task(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
-    """A row per task, optimizer, round and metric: queries, `ESTIMATE` and `SEEDS` of the seeds that have a value."""
+    """A row per task, optimizer, round and metric: queries, `ESTIMATE` and `SEEDS` of the seeds that have a value.
+
+    An interval ends where the metric does: a share is never above 1.
+    """
     rows = []
     for (task, optimizer, round_), group in table.groupby(["task", "optimizer", "round"], sort=False):
         key = {"task": task, "optimizer": optimizer, "round": round_, "queries": group["queries"].iloc[0]}
@@ -133,6 +136,9 @@ def _estimates(group: pd.DataFrame, metrics: Sequence[str]) -> list[dict[str, An
         known = group[["seed", *part]].dropna()
         values, seeds = known[part].to_numpy(float), known["seed"].to_numpy()
         lowest = values.argmin(0)
-        columns = [*estimate(values), [len(values)] * len(part), values.min(0), seeds[lowest], map(tuple, values.T)]
+        lower, upper = np.array([bounds(metric) for metric in part]).T
+        iqm, low, high = estimate(values)
+        ends = [iqm, low.clip(lower), high.clip(None, upper)]
+        columns = [*ends, [len(values)] * len(part), values.min(0), seeds[lowest], map(tuple, values.T)]
         rows += [dict(zip(("metric", *ESTIMATE, *SEEDS), row, strict=True)) for row in zip(part, *columns, strict=True)]
     return rows

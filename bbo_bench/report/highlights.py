@@ -76,6 +76,8 @@ def curves(estimates: pd.DataFrame, table: pd.DataFrame, families: Families, nam
             curve(panel, found[name]["queries"].tolist(), found[name], style(name), 0.6 / max(6, len(named)))
             ends.append(End(name, *found[name][["queries", "iqm"]].to_numpy(float)[-1]))
         axes_of_curves(panel, metric, estimates, table)
+        seeds = [value for name in named if name in found for values in found[name]["values"] for value in values]
+        _bound(panel.set_ylim, [*seeds, *(value for line in rest for value in line[:, 1])], metric)
         return ends
 
     return _grid(draw, shown, len(named) < len(distinct(families)), [Line2D([], [], **DATA_LINE, label="data; no gap")])
@@ -103,6 +105,10 @@ def trade_off(results: pd.DataFrame, families: Families, named: Sequence[str]) -
         data_mark(panel, means, metric)
         scale(panel, metric)
         panel.set_xlabel(AXES["reward_mean"])
+        others = [name for name in means.index if name not in named]
+        for limit, key in ((panel.set_xlim, "reward_mean"), (panel.set_ylim, metric)):
+            seeds = [value for values in means["values"][key].reindex(named).dropna() for value in values]
+            _bound(limit, [*seeds, *means["iqm"][key].reindex(others)], key)
         return ends
 
     shown = [metric for metric in TRADE_OFFS if metric in means["iqm"]]
@@ -147,6 +153,17 @@ def _last_hit(q: np.ndarray, line: np.ndarray) -> tuple[float, float]:
     """The last point that is not 0: where a line is told from others."""
     last = int(np.flatnonzero(line > 0)[-1]) if (line > 0).any() else 0
     return float(q[last]), float(line[last])
+
+
+def _bound(limit: Callable[[float, float], object], values: Sequence[float], metric: str) -> None:
+    """Limits of an axis around what was measured: an interval of a few seeds may reach far beyond them.
+
+    Likelihoods, which fall far below the data's, have a scale of their own.
+    """
+    known = [value for value in values if np.isfinite(value)]
+    if metric != "elbo_z" and known and min(known) < max(known):
+        margin = 0.05 * (max(known) - min(known))
+        limit(min(known) - margin, max(known) + margin)
 
 
 def _grid(draw: Draw, metrics: Sequence[str], others: bool, marks: Sequence[Line2D]) -> Figure:

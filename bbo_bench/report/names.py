@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
+from math import inf
 
 GROUPS: dict[str, dict[str, str]] = {
     "Recommended designs: distinct and good": {"score": "score", "distinct_top": "distinct top"},
@@ -55,6 +56,11 @@ AXES = {
 }
 """Metrics that figures show, with their axes' labels."""
 
+SHARES = ("score", "distinct_top", "validity", "precision", "recall", "coverage", "unique", "validated_share")
+"""Metrics from 0 to 1."""
+POSITIVE = ("frechet", "density", "pairwise", "vendi", *HITS)
+"""Those from 0 up."""
+
 KEYS = ("task", "optimizer", "method", "seed", "experiment", "folder", "round", "queries")
 """Columns of a table of runs that say what a row is of."""
 SETTINGS = ("diagnostics.", "task.", "optimizer.", "budget.", "device", "threads", "reproducible")
@@ -82,6 +88,11 @@ def own(columns: Iterable[str]) -> list[str]:
 def short(name: str) -> str:
     """A name that leaves room for what it names: tables have it whole."""
     return textwrap.shorten(name, LONGEST, placeholder=" …)" if "(" in name else " …")
+
+
+def bounds(metric: str) -> tuple[float, float]:
+    """The lowest and the highest value that a metric can have."""
+    return (0.0 if metric in (*SHARES, *POSITIVE) else -inf), (1.0 if metric in SHARES else inf)
 
 
 def reference(metric: str) -> str:

@@ -13,13 +13,15 @@ from bbo_bench.testing.probe import Fragile, Killed, contents, made, play, probl
 SLOW_ORACLES = ["image_class", "molecule", "molecule_celecoxib", "molecule_plogp", "molecule_qed", "rna"]
 """Tasks that need minutes to score as many designs as the suite asks for: a slow test does so."""
 
+EVERY = {"pytestmark": [pytest.mark.every_plugin]}
+
 for _name, _choice in choices("task").items():
-    _marks = [pytest.mark.skipif(bool(_choice.missing), reason=f"needs {_choice.missing}")]
+    _marks = [pytest.mark.skipif(bool(_choice.missing), reason=f"needs {_choice.missing}"), pytest.mark.every_plugin]
     _facts = {"name": _name, "pytestmark": _marks} | ({"many": 2000} if _name in SLOW_ORACLES else {})
     globals()[f"TestTask_{_name}"] = type(f"TestTask_{_name}", (TaskSuite,), _facts)
 
 for _name in representatives("optimizer"):
-    globals()[f"TestOptimizer_{_name}"] = type(f"TestOptimizer_{_name}", (OptimizerSuite,), {"name": _name})
+    globals()[f"TestOptimizer_{_name}"] = type(f"TestOptimizer_{_name}", (OptimizerSuite,), {"name": _name, **EVERY})
 
 
 @pytest.mark.slow
@@ -54,6 +56,7 @@ CRITICS = {name for name, it in choices("optimizer").items() if "critic" in str(
 """They learn from transitions, which the task of sequences has none of."""
 
 
+@pytest.mark.every_plugin
 @pytest.mark.parametrize("name", sorted(set(representatives("optimizer")) - BOXES_ONLY - CRITICS))
 def test_optimizers_of_sequences_resume_byte_for_byte(name, tmp_path):
     build, rounds = made("optimizer", name), (8, 8, 8)

@@ -26,6 +26,7 @@ def learnt(name, slope, offset):
     return optimizer.ask(ROUNDS[1]), None if predicted is None else (predicted - offset) / slope
 
 
+@pytest.mark.every_plugin
 @pytest.mark.parametrize("name", sorted(set(representatives("optimizer")) - CRITICS))
 def test_scores_have_no_unit(name):
     asked, predicted = learnt(name, 1.0, 0.0)

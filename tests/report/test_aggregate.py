@@ -114,3 +114,15 @@ def test_over_tasks_leaves_out_who_was_not_run_on_all() -> None:
     rows = [("t", "o", 0, 1.0), ("u", "o", 0, 1.0), ("u", "p", 0, 2.0)]
     frame = pd.DataFrame(rows, columns=["task", "optimizer", "round", "normalized"])
     assert over_tasks(frame, ["o", "p"])["optimizer"].tolist() == ["o"]
+
+
+def test_intervals_end_where_the_metric_does() -> None:
+    shares = [0.0, 1.0, 1.0, 0.1, 0.9]
+    table = pd.DataFrame(
+        {"task": "toy", "optimizer": "sqdf", "round": 0, "queries": 8, "seed": range(5)}
+        | {"validity": shares, "pairwise": shares, "reward_mean": shares}
+    )
+    ends = per_task(table, ["validity", "pairwise", "reward_mean"]).set_index("metric")[["low", "high"]]
+    assert tuple(ends.loc["validity"]) == (0, 1)
+    assert ends.loc["pairwise", "low"] == 0 and ends.loc["pairwise", "high"] > 1
+    assert ends.loc["reward_mean", "low"] < 0 and ends.loc["reward_mean", "high"] == ends.loc["pairwise", "high"]

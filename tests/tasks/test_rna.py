@@ -247,6 +247,7 @@ def test_data_are_distinct_and_split_without_near_duplicates(task: TRNA) -> None
     assert int(differences.min()) >= 5
 
 
+@pytest.mark.slow
 def test_all_data_keep_to_the_limit_of_their_script(task: TRNA) -> None:
     designs = task.domain.text(torch.cat((task.reference(), task.training_data())))
     assert all(ensemble_defect(bases(each), target(each)) < build_data.MAX_DEFECT for each in designs)

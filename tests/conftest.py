@@ -29,11 +29,11 @@ ONE_OF_A_KIND = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of what is tested of every plugin, all but `ONE_OF_A_KIND` is slow."""
+    """Of what is tested of every plugin, all is slow but `ONE_OF_A_KIND`, or those that the mark names."""
     for item in items:
-        if item.get_closest_marker("every_plugin"):
+        if marker := item.get_closest_marker("every_plugin"):
             name = getattr(getattr(item, "cls", None), "name", None) or item.callspec.params["name"]
-            if name not in ONE_OF_A_KIND:
+            if name not in (marker.args or ONE_OF_A_KIND):
                 item.add_marker(pytest.mark.slow)
 
 

@@ -47,7 +47,14 @@ def test_an_example_takes_at_most_40_lines(folder):
     assert sum(len(file.read_text().splitlines()) for file in files(folder)) <= 40
 
 
-@pytest.mark.parametrize("command", [line.split()[1:] for line in COMMANDS[1].splitlines()], ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(line.split()[1:], marks=pytest.mark.slow if "weighted" in line else ())
+        for line in COMMANDS[1].splitlines()
+    ],
+    ids=" ".join,
+)
 def test_the_commands_run(command, tmp_path):
     done = bbo_bench(*command, *([f"results={tmp_path}"] if command[0] == "run" else []))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -115,6 +122,7 @@ def test_the_command_that_is_shown_measures_y_prior():
     assert abs(y_prior) < 5 / (2 * 10_000) ** 0.5, "a point on the circle has a variance of 1/2 in x"
 
 
+@pytest.mark.slow
 def test_the_suite_that_is_shown_runs(tmp_path):
     [source] = re.findall(r"```python\n(from bbo_bench.testing.*?)```", PAGE, re.DOTALL)
     (tmp_path / "test_hill_climb.py").write_text(source)

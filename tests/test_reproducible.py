@@ -106,6 +106,7 @@ def test_another_processor_agrees_under_strict_but_for_square_roots():
 
 
 @x86
+@pytest.mark.slow
 def test_instruction_sets_differ_by_themselves_and_strict_overrules_what_is_set():
     narrow = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "OPENBLAS_CORETYPE": "Nehalem"}
     strict, forced, fast = digests("strict"), digests("strict", **narrow), digests("fast", **narrow)

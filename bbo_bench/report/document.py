@@ -8,14 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-from hydra.errors import InstantiationException
 from matplotlib.figure import Figure
 
 from bbo_bench.plan import shown
+from bbo_bench.plugins import PluginError
+from bbo_bench.recorded import recorded_task
 from bbo_bench.report import across, aggregate, figures, highlights, html, overview, page, runtimes, tables, typeset
 from bbo_bench.report.families import Families, distinct, families, order
 from bbo_bench.report.frame import frame
-from bbo_bench.report.gallery import gallery, task_of
+from bbo_bench.report.gallery import gallery
 from bbo_bench.report.layout import MANY, theme
 from bbo_bench.report.names import HITS, METRICS, headline, own
 from bbo_bench.report.runs import Run, find_runs
@@ -135,9 +136,9 @@ def _of_task(
 def _gallery(runs: Sequence[Run], optimizers: Mapping[str, str]) -> Drawn:
     """The gallery of one task, or the reason why there is none."""
     try:
-        return gallery(task_of(runs[0]), runs, optimizers) or "no run's designs were kept"
-    except InstantiationException as error:
-        return f"the task cannot be made here: {' '.join(str(error.__cause__ or error).split())}"
+        return gallery(recorded_task(runs[0].config["task"]), runs, optimizers) or "no run's designs were kept"
+    except PluginError as error:
+        return str(error)
 
 
 def _saved(drawn: Mapping[str, Drawn], out: Path) -> dict[str, str | None]:

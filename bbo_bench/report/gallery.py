@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -21,13 +20,6 @@ from bbo_bench.report.style import group_style, style
 COLUMNS = 6
 WIDTH = 1.5
 INVALID = "#B00020"
-
-
-def task_of(run: Run) -> Task:
-    """The task of a run, with the run's settings."""
-    settings = {key: value for key, value in run.config["task"].items() if key != "name"}
-    task: Task = instantiate(settings, _convert_="all")
-    return task
 
 
 def gallery(task: Task, runs: Sequence[Run], optimizers: Mapping[str, str]) -> Figure | None:

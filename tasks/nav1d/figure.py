@@ -13,7 +13,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from bbo_bench.report.gallery import task_of
+from bbo_bench.recorded import recorded_task
 from bbo_bench.report.layout import theme
 from bbo_bench.report.names import PRIOR
 from bbo_bench.report.runs import ReportError, Run, designs, find_runs
@@ -87,7 +87,7 @@ def main() -> None:
     with theme():
         for name in sorted({run.task for run in runs}):
             ours = [run for run in runs if run.task == name]
-            task = task_of(ours[0])
+            task = recorded_task(ours[0].config["task"])
             if not isinstance(task, Nav1D):
                 print(f"left out: {name}, whose designs are no plans of nav1d")
                 continue

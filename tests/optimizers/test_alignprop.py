@@ -46,6 +46,7 @@ def test_the_reward_ascends():
     assert float(Quadratic()(z).mean()) > before + 0.5
 
 
+@pytest.mark.slow
 def test_with_kl_it_meets_the_tilted_distribution_of_a_quadratic_reward():
     made = method(Quadratic, cut_mean=0.0, cut_std=0.5, updates=400, batch_size=256, kl_weight=1.0)
     _, natural = moments(made.transition, torch.zeros(STEPS))

@@ -58,6 +58,7 @@ def test_awm_meets_its_optimum(weighting, minibatches):
     check(tuned(optimizer), mean * B, variance)
 
 
+@pytest.mark.slow
 def test_a_network_meets_it_where_the_prior_weighs_enough():
     optimizer = awm(problem(), kl_weight=2.0, iterations=400)
     mean, variance = optimum(optimizer.transition, 2.0)

@@ -56,11 +56,11 @@ def test_tilting_shifts_the_mean_by_the_variance():
     ("estimate", "replay", "gamma"),
     [
         ("tweedie", "random", 1.0),
-        ("tweedie", "random", 0.9),
+        pytest.param("tweedie", "random", 0.9, marks=pytest.mark.slow),
         ("tweedie", "reward+gamma", 1.0),
-        ("consistency", "random", 1.0),
+        pytest.param("consistency", "random", 1.0, marks=pytest.mark.slow),
         ("consistency", "random", 0.9),
-        ("ddim2", "random", 1.0),
+        pytest.param("ddim2", "random", 1.0, marks=pytest.mark.slow),
     ],
 )
 def test_sqdf_meets_its_optimum(estimate, replay, gamma):

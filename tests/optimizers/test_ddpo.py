@@ -115,6 +115,7 @@ def test_without_kl_the_reward_ascends(clip, minibatches):
     assert float((tuned(optimizer, 4000) @ B).mean()) > 0.5
 
 
+@pytest.mark.slow
 def test_the_quadratic_reward_is_met_with_the_kl_of_later_steps():
     optimizer = ddpo(proxy=Quadratic)
     slope, shift = tempering_steps(optimizer.transition)

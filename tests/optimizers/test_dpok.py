@@ -70,6 +70,7 @@ def test_a_linear_reward_tilts_the_prior():
     check(settled(optimizer), mean * Linear().b, variance)
 
 
+@pytest.mark.slow
 def test_a_quadratic_reward_is_met_where_later_divergences_do_not_count():
     optimizer = dpok(proxy=Quadratic)
     step = optimizer.transition

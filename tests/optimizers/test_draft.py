@@ -79,6 +79,7 @@ def test_with_kl_it_meets_the_tilted_distribution_of_a_linear_reward():
     check(tuned(made), variance * Linear().b, variance)
 
 
+@pytest.mark.slow
 def test_with_kl_it_meets_the_tilted_distribution_of_a_quadratic_reward():
     made = method(Quadratic, updates=400, batch_size=256, kl_weight=1.0)
     _, natural = moments(made.transition, torch.zeros(STEPS))

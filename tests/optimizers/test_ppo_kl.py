@@ -50,6 +50,7 @@ def test_a_linear_reward_tilts_the_prior():
     check(settled(optimizer), mean * Linear().b, variance)
 
 
+@pytest.mark.slow
 def test_a_quadratic_reward_is_met_as_by_ddpo():
     optimizer = made(proxy=Quadratic)
     slope, shift = tempering_steps(optimizer.transition)

@@ -43,6 +43,7 @@ def maximum_law(variance: float, candidates: int) -> tuple[torch.Tensor, torch.T
     return atoms, normal.log_prob(atoms).exp() * normal.cdf(atoms) ** (candidates - 1) + 1e-30
 
 
+@pytest.mark.slow
 def test_one_set_of_the_prior_makes_the_law_of_the_maximum():
     optimizer = raft(candidates=4, learning_rate=1e-3)
     step = optimizer.transition

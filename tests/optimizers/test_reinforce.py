@@ -61,7 +61,7 @@ def first_gradient(optimizer, n):
     return bias * optimizer.scale * len(steps.k) / n
 
 
-@pytest.mark.parametrize("K", [1, 4, STEPS])
+@pytest.mark.parametrize("K", [1, 4, pytest.param(STEPS, marks=pytest.mark.slow)])
 def test_the_gradient_is_that_of_the_last_steps(K):
     optimizer = reinforce(truncation=Truncation(K, K))
     expected, error = exact(optimizer, (torch.arange(STEPS) >= STEPS - K).float())

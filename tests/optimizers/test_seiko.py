@@ -48,6 +48,7 @@ def test_the_mixture_of_equal_covariances_has_the_mixed_shifts():
     assert moments(step, second) == pytest.approx((variance * (1 + BETA / (ALPHA + BETA)) / (ALPHA + BETA), variance))
 
 
+@pytest.mark.slow
 def test_two_rounds_meet_their_tilted_mixtures_of_a_linear_reward():
     made = method()
     _, variance = moments(made.transition, torch.zeros(STEPS))

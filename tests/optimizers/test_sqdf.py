@@ -29,6 +29,7 @@ def test_the_numbers_of_the_readme():
     assert optima(problem(50).prior.transition) == pytest.approx((0.595, 0.432, 0.478), abs=5e-4)
 
 
+@pytest.mark.slow
 def test_sqdf_overshoots_a_quadratic_reward_as_derived():
     sqdf = SQDF(
         problem(20),

@@ -38,13 +38,18 @@ class Toy(Task):
 Make = Callable[..., Path]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The target of a task that can be drawn."""
+    """The target of a task that can be drawn, and is installed."""
     folder = tmp_path_factory.mktemp("plugins")
     (folder / "toy_task.py").write_text(TOY)
+    (folder / "tasks/toy").mkdir(parents=True)
+    (folder / "tasks/toy/__init__.py").touch()
+    for name in ("toy", "other"):
+        (folder / f"tasks/toy/{name}.yaml").write_text("_target_: toy_task.Toy\nsummary: can be drawn\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
+        patch.setenv("BBO_BENCH_PLUGINS", str(folder))
         yield "toy_task.Toy"
 
 
@@ -54,7 +59,7 @@ def make(tmp_path: Path, writer: Callable[[Path], Make]) -> Make:
     return writer(tmp_path / "results")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def writer(toy: str) -> Callable[[Path], Make]:
     """The same for any folder of results."""
     return lambda root: partial(write, toy, root)
@@ -110,3 +115,11 @@ def write(
 def results(tmp_path: Path) -> Path:
     """Where `make` puts the experiments."""
     return tmp_path / "results"
+
+
+@pytest.fixture(scope="package", autouse=True)
+def coarse() -> Iterator[None]:
+    """Figures of few pixels, which take most of a report's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bbo_bench.report.document.DPI", 40)
+        yield

@@ -12,11 +12,12 @@ import torch
 from matplotlib.figure import Figure
 
 from bbo_bench.plugins import find
+from bbo_bench.recorded import recorded_task
 from bbo_bench.report import aggregate, names, summary_text, tables, write_report
 from bbo_bench.report.families import families
 from bbo_bench.report.figures import curves, trade_off
 from bbo_bench.report.frame import frame
-from bbo_bench.report.gallery import gallery, task_of
+from bbo_bench.report.gallery import gallery
 from bbo_bench.report.layout import theme
 from bbo_bench.report.page import processors
 from bbo_bench.report.runs import find_runs
@@ -140,10 +141,10 @@ def test_reports_are_reproducible_and_change_no_settings_of_matplotlib(report: P
 def test_a_task_that_cannot_be_made_costs_the_gallery_only(make: Make, results: Path, tmp_path: Path) -> None:
     folder = make("sqdf", 0, metrics(2.0))
     config = (folder / "config.yaml").read_text()
-    (folder / "config.yaml").write_text(config.replace("toy_task.Toy", "toy_task.Gone"))
+    (folder / "config.yaml").write_text(config.replace("name: toy", "name: gone"))
     page = write_report([results], tmp_path / "out").read_text()
-    assert "`toy_gallery` is missing: the task cannot be made here" in page
-    assert (tmp_path / "out" / "toy_curves.png").exists()
+    assert "`gone_gallery` is missing: there is no task named 'gone'" in page
+    assert (tmp_path / "out" / "gone_curves.png").exists()
 
 
 def test_few_seeds_are_said_and_no_interval_is_a_dash(make: Make, results: Path) -> None:
@@ -197,7 +198,7 @@ def test_the_gallery_marks_invalid_designs(make: Make, results: Path) -> None:
     np.savez(folder / "designs.npz", queried_0=x, recommended_3=x)
     (folder / "provenance.json").write_text((folder / "provenance.json").read_text().replace("designs.npz", "absent"))
     (run,) = find_runs([results]).complete
-    figure = gallery(task_of(run), [run], {"sqdf": ""})
+    figure = gallery(recorded_task(run.config["task"]), [run], {"sqdf": ""})
     assert figure is not None
     titles = [axes.get_title() for axes in figure.axes[-6:]]
     assert titles == ["3", "2", "1", "0.75 invalid", "0.5", "0.25"]

@@ -47,6 +47,7 @@ def learnt():
     return task, problem, critic
 
 
+@pytest.mark.slow
 def test_values_are_those_of_dynamic_programming(learnt):
     _, _, critic = learnt
     s, expected = expectile_values(EXPECTILE)

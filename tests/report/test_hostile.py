@@ -1,0 +1,76 @@
+"""Results come from strangers: nothing in a folder is executed, whatever it says."""
+
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bbo_bench.plugins import PluginError
+from bbo_bench.recorded import recorded_task
+from bbo_bench.report import write_report
+
+Make = Callable[..., Path]
+METRICS = {"score": [0.1, 0.2, 0.3, 0.4], "reward_mean": [1.0, 2.0, 3.0, 4.0], "validity": [1.0] * 4}
+
+
+class Touch:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.path}",)
+
+
+def attacks(trap: Path) -> Mapping[str, Mapping[str, Any]]:
+    """What a record may say of its task to have a pickle read."""
+    read = {"_target_": "pandas.read_pickle", "filepath_or_buffer": str(trap)}
+    load = {"_target_": "numpy.load", "file": str(trap), "allow_pickle": True}
+    toy = {"_target_": "toy_task.Toy"}
+    return {
+        "the class": read,
+        "of joblib": {"_target_": "joblib.load", "filename": str(trap)},
+        "of numpy": load,
+        "of torch": {"_target_": "torch.load", "f": str(trap), "weights_only": False},
+        "a setting": toy | {"noise_std": load},
+        "in a list": toy | {"parts": [{"a": 1}, [read]]},
+        "by arguments": toy | {"_args_": [read]},
+        "without words of its own": {"noise_std": read},
+        "by a reference": toy | {"noise_std": "${oc.env:HOME}"},
+    }
+
+
+@pytest.mark.parametrize("name", attacks(Path()))
+def test_no_class_of_a_record_is_called(make: Make, results: Path, tmp_path: Path, name: str) -> None:
+    trap, sprung = tmp_path / "trap.pkl", tmp_path / "sprung"
+    trap.write_bytes(pickle.dumps(Touch(sprung)))
+    folder = make("sqdf", 0, METRICS)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["task"] = {"name": "toy", **attacks(trap)[name]}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    page = write_report([results], tmp_path / "out").read_text()
+    assert "_gallery` is missing: the record of task toy has " in page
+    assert not sprung.exists()
+    with pytest.raises(PluginError, match=r"which its YAML has not; nothing is built"):
+        recorded_task(config["task"])
+
+
+@pytest.mark.parametrize("text", ["!!python/object/apply:os.system ['touch sprung']", "name: !!python/name:os.system"])
+def test_no_tag_of_yaml_is_obeyed(make: Make, results: Path, tmp_path: Path, text: str) -> None:
+    make("ddpo", 0, METRICS)
+    (make("sqdf", 0, METRICS) / "config.yaml").write_text(text)
+    assert "could not determine a constructor for the tag" in write_report([results], tmp_path / "out").read_text()
+    assert not Path("sprung").exists()
+
+
+def test_a_record_is_built_by_what_is_installed(toy: str) -> None:
+    assert type(recorded_task({"name": "toy", "_target_": toy})).__name__ == "Toy"
+    with pytest.raises(PluginError, match="there is no task named 'gone'"):
+        recorded_task({"name": "gone", "_target_": toy})
+    with pytest.raises(PluginError, match="toy has no setting speed"):
+        recorded_task({"name": "toy", "_target_": toy, "speed": 1})

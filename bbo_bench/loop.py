@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Never
 
 import numpy as np
@@ -16,6 +18,7 @@ from tqdm import tqdm
 from bbo_bench.core import Optimizer, Problem, Task
 from bbo_bench.device import precise
 from bbo_bench.evaluation import Evaluator
+from bbo_bench.fingerprint import fingerprint
 from bbo_bench.oracle import Oracle, Scores
 from bbo_bench.provenance import peak_memory, provenance, reset_peak_memory
 from bbo_bench.record import Record, Round
@@ -73,12 +76,15 @@ def run(
     """
     clock = time.perf_counter()
     reset_peak_memory(device)
-    problem = task.problem(budget.rounds, device)
+    ours = task.problem(budget.rounds, device)
+    # what an optimizer does to its copies reaches no evaluation, and no other run of this process
+    problem = replace(ours, domain=copy.deepcopy(ours.domain), prior=copy.deepcopy(ours.prior))
+    whole = fingerprint(problem)
     optimizer = build(problem, generator(seed, "build", device=device))
     if record.state is not None:
         optimizer.load_state_dict(record.state)
     oracle = Oracle(task, sum(budget.rounds), spent=sum(budget.rounds[: record.rounds]))
-    evaluator = Evaluator(task, problem.prior, budget.evaluation, budget.validation, budget.rounds, seed, device)
+    evaluator = Evaluator(task, ours.prior, budget.evaluation, budget.validation, budget.rounds, seed, device)
     loop = _Loop(optimizer, oracle, evaluator, seed, device, clock)
     if record.rounds:
         loop.queried, loop.true = map(torch.as_tensor, record.history())
@@ -88,6 +94,11 @@ def run(
         for i in range(record.rounds, len(budget.rounds)):
             last = i == len(budget.rounds) - 1
             entry = loop.round(i, budget.rounds[i], last, bar)
+            if fingerprint(problem) != whole:
+                raise OptimizerError(
+                    f"{type(optimizer).__name__} has changed its problem in place in round {i}, most likely "
+                    "its prior's weights, by which others start; let it train a copy (copy.deepcopy)"
+                )
             facts = provenance(device, task) | {
                 "peak_mb": max(peak_memory(device), record.provenance.get("peak_mb", 0.0))
             }
@@ -140,7 +151,7 @@ class _Loop:
 
     def _ask(self, i: int, n: int) -> Tensor:
         if i == 0:
-            prior = self.optimizer.problem.prior
+            prior = self.evaluator.prior
             return prior.decode(prior.sample(n, generator(self.seed, "first round", device=self.device))).detach()
         self._reseed("ask", i)
         return self._checked(self.optimizer.ask(n), n, "ask")
@@ -154,6 +165,11 @@ class _Loop:
         y = self.optimizer.predict(x.clone())
         if y is None:
             return None
+        if not isinstance(y, Tensor):
+            raise OptimizerError(
+                f"{type(self.optimizer).__name__}.predict must give a tensor of {len(x)} scores, or None, got "
+                f"{type(y).__name__}"
+            )
         if y.shape != x.shape[:1] or not y.is_floating_point() or not y.isfinite().all():
             got = f"{y.dtype} of shape {tuple(y.shape)}, {int(y.isfinite().sum())} of them finite"
             raise OptimizerError(f"{type(self.optimizer).__name__}.predict must give {len(x)} finite scores, got {got}")
@@ -161,6 +177,8 @@ class _Loop:
 
     def _checked(self, x: Tensor, n: int, call: str) -> Tensor:
         try:
+            if isinstance(x, Tensor) and x.device.type != self.device.type:
+                raise ValueError(f"designs must be on {self.device.type}, got some on {x.device.type}")
             if len(self.optimizer.problem.domain.check(x)) != n:
                 raise ValueError(f"{n} designs were asked for, got {len(x)}")
         except ValueError as error:
@@ -171,7 +189,16 @@ class _Loop:
         self.optimizer.rng.manual_seed(derive(self.seed, call, i))
 
     def _diagnostics(self) -> dict[str, float]:
-        return {f"diagnostics.{key}": float(value) for key, value in self.optimizer.diagnostics().items()}
+        row = {}
+        for key, value in self.optimizer.diagnostics().items():
+            try:
+                row[f"diagnostics.{key}"] = float(value)
+                if not re.fullmatch(r"[\w.:/-]+", str(key)):
+                    raise ValueError("a key is a word, without spaces, commas or quotes")
+            except (TypeError, ValueError, RuntimeError) as error:
+                name = type(self.optimizer).__name__
+                raise OptimizerError(f"{name}.diagnostics must map words to numbers, got {key!r}: {error}") from error
+        return row
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """A run's folder. A round is the transaction: it is committed whole or not at all.
 
 Files are written aside and renamed, the state last. The state holds length and digest of the ledger and the metrics at
-its round, so that a kill between two files costs the round and nothing else, and damage is noticed. Its own digest is
-the first line of its file, as torch does not notice a flipped bit.
+its round, and a digest of the designs, so that a kill between two files costs the round and nothing else, and damage is
+noticed. Its own digest is the first line of its file, as torch does not notice a flipped bit.
 """
 
 from __future__ import annotations
@@ -100,8 +100,11 @@ class Record:
 
         Raises:
             OSError: If a file cannot be written; the rounds before stay, and the run can be resumed.
-            RecordError: If the round's metrics have other columns than those before.
+            RecordError: If the round's metrics have other columns than those before, or the state holds what could not
+                be loaded back; nothing is written then.
         """
+        if not self.rounds:
+            _check_state(state)
         for name, rows in zip(LOGS, (entry.ledger, [entry.metrics]), strict=True):
             self._logs[name] += _csv(rows, self._logs[name], self.folder / name)
         for file, which in DESIGNS.items():
@@ -116,19 +119,17 @@ class Record:
         for name, arrays in designs.items():
             _write(self.folder / name, _npz(arrays))
         if last:
-            self.provenance["files"] = {name: _digest(self.folder / name) for name in (*LOGS, *designs)}
+            self.provenance["files"] = {name: _digest(self.folder / name) for name in ("config.yaml", *LOGS, *designs)}
         else:
             marks = {name: [len(text), _sha256(text.encode())] for name, text in self._logs.items()}
             whole = {
                 "round": self.rounds,
                 "logs": marks,
-                "designs": list(designs),
+                "designs": {name: _digest_of(arrays) for name, arrays in designs.items()},
                 "provenance": self.provenance,
                 "optimizer": state,
             }
-            buffer = io.BytesIO()
-            torch.save(whole, buffer)
-            content = buffer.getvalue()
+            content = _saved(whole)
             _write(self.folder / "state.pt", _sha256(content).encode() + b"\n" + content)
         _write(self.folder / "provenance.json", json.dumps(self.provenance, indent=1).encode())
         if last:
@@ -165,7 +166,14 @@ class Record:
 
     def _check_config(self) -> None:
         path = self.folder / "config.yaml"
-        if not any((self.folder / name).exists() for name in ("state.pt", "provenance.json")):  # no round is committed
+        committed = any((self.folder / name).exists() for name in ("state.pt", "provenance.json"))
+        data = [name for name in (*LOGS, *DESIGNS) if (self.folder / name).exists()]
+        if data and not committed and not path.exists():
+            raise RecordError(
+                f"{self.folder} holds {', '.join(data)}, but no run that they belong to; "
+                "choose another name=, or move the folder away"
+            )
+        if not (committed or data):
             _write(path, yaml.safe_dump(dict(self.config), sort_keys=False).encode())
             return
         before, now = _load(path, lambda file: _flat(yaml.safe_load(file.read_text()))), _flat(self.config)
@@ -187,9 +195,12 @@ class Record:
             if _sha256(text.encode()) != digest:
                 raise RecordError(f"{self.folder / name} is damaged; {DAMAGED}")
             self._logs[name] = text
-        for name in whole["designs"]:
+        for name, digest in whole["designs"].items():
             arrays = _load(self.folder / name, lambda path: dict(np.load(path)))
-            self._designs[name] = {key: x for key, x in arrays.items() if int(key.rsplit("_", 1)[1]) < whole["round"]}
+            before = {key: x for key, x in arrays.items() if int(key.rpartition("_")[2]) < whole["round"]}
+            if _digest_of(before) != digest:
+                raise RecordError(f"{self.folder / name} is damaged; {DAMAGED}")
+            self._designs[name] = before
         self.rounds, self.state, self.provenance = whole["round"], whole["optimizer"], whole["provenance"]
 
 
@@ -200,6 +211,26 @@ def check_files(folder: Path, digests: Mapping[str, str]) -> None:
             raise RecordError(f"{folder / name} is missing; {DAMAGED}")
         if _digest(folder / name) != digest:
             raise RecordError(f"{folder / name} is not as it was written; {DAMAGED}")
+
+
+def _saved(state: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def _check_state(state: object, path: str = "state_dict()") -> None:
+    """Raise `RecordError` where a state holds what could not be loaded back without running code; names it."""
+    try:
+        torch.load(io.BytesIO(_saved(state)), weights_only=True)
+    except Exception:
+        items = enumerate(state) if isinstance(state, list | tuple) else ()
+        for key, part in state.items() if isinstance(state, dict) else items:
+            _check_state(part, f"{path}[{key!r}]")
+        raise RecordError(
+            f"{path} is a {type(state).__module__}.{type(state).__qualname__}, from which no run could "
+            "be resumed; give tensors, numbers and strings, in dicts and lists"
+        ) from None
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -213,7 +244,8 @@ def _write(path: Path, content: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
-        why = f"{error.strerror}; the rounds committed before are safe, and the same command goes on from there"
+        safe = "the rounds committed before are safe, and the same command goes on from there"
+        why = f"{error.strerror}; {safe if path.parent.exists() else 'the folder of the run has been removed'}"
         raise OSError(error.errno, why, str(path)) from error
 
 
@@ -267,6 +299,12 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in config.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
     return flat
+
+
+def _digest_of(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Of names, types, shapes and numbers, whatever their file's compression."""
+    about = [(key, x.dtype.str, x.shape, _sha256(x.tobytes())) for key, x in sorted(arrays.items())]
+    return _sha256(json.dumps(about).encode())
 
 
 def _sha256(content: bytes) -> str:

@@ -185,3 +185,59 @@ def test_malformed_predictions_name_the_optimizer(value, tmp_path):
 def test_an_impossible_budget_is_refused(rounds, evaluation, validation):
     with pytest.raises(ValueError, match="budget"):
         Budget(rounds, evaluation, validation)
+
+
+def prior_in_place(optimizer):
+    with torch.no_grad():
+        for weight in optimizer.problem.prior.denoiser.parameters():
+            weight.mul_(0.9)
+
+
+def bounds_in_place(optimizer):
+    optimizer.problem.domain.lower.sub_(1)
+
+
+@pytest.mark.parametrize("change", [prior_in_place, bounds_in_place])
+@pytest.mark.parametrize("when", ["__init__", "ask", "tell", "recommend", "predict"])
+def test_an_optimizer_that_changes_its_problem_is_named(tmp_path, change, when):
+    method, bounds = getattr(Steps, when), Probe.domain.lower.clone()
+
+    def changing(self, *args):
+        out = method(self, *args)
+        change(self)
+        return out
+
+    forgetful = type("Forgetful", (Steps,), {when: changing})
+    with pytest.raises(OptimizerError, match=r"Forgetful has changed its problem in place in round [01]"):
+        play(tmp_path, forgetful, Probe(), ROUNDS)
+    assert torch.equal(Probe.domain.lower, bounds)
+
+
+def test_what_an_optimizer_does_to_its_prior_moves_no_evaluation(tmp_path, monkeypatch):
+    whole = play(tmp_path / "whole", Steps, Probe(), ROUNDS[:1])
+
+    class InPlace(Steps):
+        def tell(self, x, y):
+            super().tell(x, y)
+            prior_in_place(self)
+
+    monkeypatch.setattr("bbo_bench.loop.fingerprint", lambda problem: None)
+    assert play(tmp_path / "changed", InPlace, Probe(), ROUNDS[:1]) == whole
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "message"),
+    [
+        ("predict", lambda x: [0.0] * len(x), r"Odd.predict must give a tensor of \d+ scores, or None, got list"),
+        ("ask", lambda n: torch.zeros(n, 2, device="meta"), r"Odd.ask: designs must be on cpu, got some on meta"),
+        ("ask", lambda n: np.zeros((n, 2)), r"Odd.ask: designs must be a tensor, got ndarray"),
+        ("diagnostics", lambda: {"loss, mean": 0.0}, r"Odd.diagnostics must map words to numbers, got 'loss, mean'"),
+        ("diagnostics", lambda: {"loss\nmean": 0.0}, r"Odd.diagnostics must map words to numbers, got 'loss.nmean'"),
+        ("diagnostics", lambda: {"loss": "low"}, r"got 'loss': could not convert string to float"),
+        ("diagnostics", lambda: {"loss": torch.zeros(2)}, r"Odd.diagnostics must map words to numbers, got 'loss'"),
+    ],
+)
+def test_what_an_optimizer_gives_is_checked_and_it_is_named(tmp_path, method, answer, message):
+    odd = type("Odd", (Steps,), {method: lambda self, *args: answer(*args)})
+    with pytest.raises(OptimizerError, match=message):
+        play(tmp_path, odd, Probe(), ROUNDS)

@@ -83,3 +83,76 @@ def test_a_failure_is_noted_until_the_run_goes_on(tmp_path):
     with Record(tmp_path, CONFIG) as record:
         assert record.rounds == 1
     assert not (tmp_path / "error.txt").exists()
+
+
+def swap(folder, name, arrays):
+    with np.load(folder / name) as file:
+        np.savez(folder / name, **(dict(file) | arrays))
+
+
+@pytest.mark.parametrize("name", ["designs.npz", "recommended.npz"])
+def test_designs_of_another_run_are_noticed(tmp_path, name):
+    with Record(tmp_path, CONFIG) as record:
+        record.commit(entry(0), STATE, {}, last=False)
+    key = "queried_1" if name == "designs.npz" else "recommended_1"
+    swap(tmp_path, name, {key: np.ones((2, 3))})  # of a round that was not committed: of no account
+    with Record(tmp_path, CONFIG) as record:
+        assert record.rounds == 1
+    swap(tmp_path, name, {key.replace("1", "0"): np.full((2, 3), 0.5, np.float32)})
+    with pytest.raises(RecordError, match=rf"{name} is damaged; move the folder away"), Record(tmp_path, CONFIG):
+        pass
+
+
+def test_a_complete_runs_configuration_is_part_of_it(tmp_path):
+    with Record(tmp_path, CONFIG) as record:
+        record.commit(entry(0), STATE, {}, last=True)
+    (tmp_path / "config.yaml").write_text((tmp_path / "config.yaml").read_text().replace("4.0", "4.00"))
+    with pytest.raises(RecordError, match=r"config.yaml is not as it was written"), Record(tmp_path, CONFIG):
+        pass
+
+
+@pytest.mark.parametrize("name", ["ledger.csv", "metrics.csv", "designs.npz", "recommended.npz"])
+def test_files_that_belong_to_no_run_are_never_overwritten(tmp_path, name):
+    (tmp_path / name).write_text("a person's own")
+    with pytest.raises(RecordError, match=rf"holds {name}, but no run that they belong to"), Record(tmp_path, CONFIG):
+        pass
+    (tmp_path / "config.yaml").write_text("task: {name: probe, alpha: 2.0}")
+    with pytest.raises(RecordError, match=r"task.alpha: 2.0 there, 4.0 now"), Record(tmp_path, CONFIG):
+        pass
+    assert (tmp_path / name).read_text() == "a person's own"
+
+
+def test_a_run_that_ended_before_its_first_commit_starts_anew(tmp_path):
+    with Record(tmp_path, CONFIG) as record:
+        record.commit(entry(0), STATE, {}, last=False)
+    for name in ("state.pt", "provenance.json"):
+        (tmp_path / name).unlink()
+    with Record(tmp_path, CONFIG) as record:
+        assert (record.rounds, record.state) == (0, None)
+
+
+class Odd:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("state", "culprit"),
+    [
+        ({"best": Odd()}, r"state_dict\(\)\['best'\] is a \S*test_record.Odd"),
+        ({"a": {"b": [1, Odd()]}}, r"state_dict\(\)\['a'\]\['b'\]\[1\] is a \S*test_record.Odd"),
+        ({"choose": lambda x: x}, r"state_dict\(\)\['choose'\] is a builtins.function"),
+    ],
+)
+def test_a_state_that_could_not_be_loaded_is_refused_at_the_first_commit(tmp_path, state, culprit):
+    with Record(tmp_path, CONFIG) as record, pytest.raises(RecordError, match=culprit):
+        record.commit(entry(0), state, {}, last=False)
+    assert not (tmp_path / "ledger.csv").exists()
+
+
+def test_a_folder_that_was_removed_keeps_nothing(tmp_path):
+    with Record(tmp_path / "gone", CONFIG) as record:
+        for file in (tmp_path / "gone").iterdir():
+            file.unlink()
+        (tmp_path / "gone").rmdir()
+        with pytest.raises(OSError, match="the folder of the run has been removed"):
+            record.commit(entry(0), STATE, {}, last=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bbo_bench.oracle import TaskError
 from bbo_bench.plan import shown
 from bbo_bench.plugins import PluginError
 from bbo_bench.recorded import recorded_task
@@ -19,7 +20,7 @@ from bbo_bench.report.frame import frame
 from bbo_bench.report.gallery import gallery
 from bbo_bench.report.layout import MANY, theme
 from bbo_bench.report.names import HITS, METRICS, headline, own
-from bbo_bench.report.runs import Run, find_runs
+from bbo_bench.report.runs import ReportError, Run, find_runs
 from bbo_bench.report.sweep import sweep, sweeps
 
 SUMMARY = "summary.txt"
@@ -137,8 +138,10 @@ def _gallery(runs: Sequence[Run], optimizers: Mapping[str, str]) -> Drawn:
     """The gallery of one task, or the reason why there is none."""
     try:
         return gallery(recorded_task(runs[0].config["task"]), runs, optimizers) or "no run's designs were kept"
-    except PluginError as error:
+    except (PluginError, ReportError) as error:
         return str(error)
+    except (LookupError, TypeError, ValueError, TaskError) as error:
+        return f"the kept designs are none of this task: {' '.join(str(error).split())}"
 
 
 def _saved(drawn: Mapping[str, Drawn], out: Path) -> dict[str, str | None]:

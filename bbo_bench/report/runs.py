@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -116,12 +118,19 @@ def read_runs(folders: Sequence[Path]) -> Runs:
 
 
 def designs(run: Run) -> dict[str, np.ndarray[Any, Any]] | None:
-    """A run's queried and recommended designs, as far as they were kept, or None."""
+    """A run's queried and recommended designs, as far as they were kept, or None.
+
+    Raises:
+        ReportError: If a file is damaged, or holds objects instead of numbers.
+    """
     found: dict[str, np.ndarray[Any, Any]] = {}
     for path in (run.folder / name for name in DESIGNS):
-        if path.exists():
-            with np.load(path) as arrays:
-                found |= arrays
+        try:
+            if path.exists():
+                with np.load(path) as arrays:
+                    found |= arrays
+        except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+            raise ReportError(f"{shown(path)} cannot be read: {error}") from error
     return found or None
 
 

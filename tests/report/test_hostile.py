@@ -1,11 +1,13 @@
 """Results come from strangers: nothing in a folder is executed, whatever it says."""
 
+import json
 import os
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -74,3 +76,26 @@ def test_a_record_is_built_by_what_is_installed(toy: str) -> None:
         recorded_task({"name": "gone", "_target_": toy})
     with pytest.raises(PluginError, match="toy has no setting speed"):
         recorded_task({"name": "toy", "_target_": toy, "speed": 1})
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (lambda file: np.savez(file, queried_0=np.array([{}], dtype=object)), "Object arrays cannot be loaded"),
+        (lambda file: file.write_bytes(b"PK"), "cannot be read"),
+        (lambda file: np.savez(file, queried_0=np.zeros((64, 3))), "the kept designs are none of this task"),
+        (lambda file: np.savez(file, queried_1=np.zeros((64, 2))), "the kept designs are none of this task"),
+    ],
+    ids=["objects", "damaged", "of another shape", "of another round"],
+)
+def test_designs_that_cannot_be_drawn_cost_the_gallery_only(
+    make: Make, results: Path, tmp_path: Path, content: Callable[[Path], object], reason: str
+) -> None:
+    folder = make("sqdf", 0, METRICS)
+    content(folder / "designs.npz")
+    facts = json.loads((folder / "provenance.json").read_text())
+    facts["files"].pop("designs.npz")
+    (folder / "provenance.json").write_text(json.dumps(facts))
+    page = write_report([results], tmp_path / "out").read_text()
+    [line] = [line for line in page.splitlines() if line.startswith("`toy_gallery` is missing")]
+    assert reason in line

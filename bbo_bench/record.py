@@ -241,12 +241,24 @@ def _write(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
+        _sync(path.parent)
     except OSError as error:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
         safe = "the rounds committed before are safe, and the same command goes on from there"
         why = f"{error.strerror}; {safe if path.parent.exists() else 'the folder of the run has been removed'}"
         raise OSError(error.errno, why, str(path)) from error
+
+
+def _sync(folder: Path) -> None:
+    """Make renames in a folder outlast a loss of power, where its system has a way to."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _read_provenance(path: Path) -> tuple[dict[str, Any], bool, dict[str, str]]:

@@ -14,7 +14,19 @@ from bbo_bench.oracle import TaskError
 from bbo_bench.plan import shown
 from bbo_bench.plugins import PluginError
 from bbo_bench.recorded import recorded_task
-from bbo_bench.report import across, aggregate, figures, highlights, html, overview, page, runtimes, tables, typeset
+from bbo_bench.report import (
+    across,
+    aggregate,
+    figures,
+    highlights,
+    html,
+    layout,
+    overview,
+    page,
+    runtimes,
+    tables,
+    typeset,
+)
 from bbo_bench.report.families import Families, distinct, families, order
 from bbo_bench.report.frame import frame
 from bbo_bench.report.gallery import gallery
@@ -24,7 +36,6 @@ from bbo_bench.report.runs import ReportError, Run, find_runs
 from bbo_bench.report.sweep import sweep, sweeps
 
 SUMMARY = "summary.txt"
-DPI = 150
 Drawn = Figure | str
 """A figure, or the reason why there is none."""
 
@@ -149,7 +160,7 @@ def _saved(drawn: Mapping[str, Drawn], out: Path) -> dict[str, str | None]:
     for name, figure in drawn.items():
         if not isinstance(figure, Figure):
             continue
-        figure.savefig(out / f"{name}.png", dpi=DPI)
+        figure.savefig(out / f"{name}.png", dpi=layout.DPI)
         if not name.endswith(page.APPENDIX):
             figure.set_layout_engine("none")  # the layout is done, and takes half of the time
             figure.savefig(out / f"{name}.pdf", metadata={"CreationDate": None})

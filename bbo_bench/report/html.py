@@ -11,6 +11,7 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from bbo_bench.report import layout
 from bbo_bench.report.page import APPENDIX, About, Pictures, caption
 from bbo_bench.report.style import group_style
 from bbo_bench.report.typeset import Table, text_cell
@@ -25,6 +26,8 @@ class Picture(NamedTuple):
     name: str
     caption: str
     data: str
+    width: int
+    """In pixels of a screen."""
     reason: str | None
     kind: str
 
@@ -75,9 +78,10 @@ def _code(words: str) -> Markup:
 
 
 def _picture(name: str, reason: str | None, folder: Path) -> Picture:
-    data = "" if reason else b64encode((folder / f"{name}.png").read_bytes()).decode()
+    data = b"" if reason else (folder / f"{name}.png").read_bytes()
+    width = int.from_bytes(data[16:20]) * 96 // layout.DPI  # a PNG's begins at its 17th byte
     kind = "appendix" if name.endswith(APPENDIX) else "gallery" if name.endswith("gallery") else "plot"
-    return Picture(name, caption(name), data, reason, kind)
+    return Picture(name, caption(name), b64encode(data).decode(), width, reason, kind)
 
 
 def _table(task: str, table: Table) -> tuple[str, list[str], list[Row]]:

@@ -15,6 +15,8 @@ from bbo_bench.report.style import ARMS, BEHIND, arm_of, grouped
 
 MANY = 10
 """Optimizers that one panel can show."""
+DPI = 150
+"""Dots of a PNG per inch."""
 PANEL = (3.4, 2.6)
 SMALL = (2.0, 1.7)
 WIDE = 9
@@ -61,6 +63,8 @@ def legend(figure: Figure, keys: Sequence[Line2D]) -> None:
 
 
 def _single(draw: Draw, metrics: Sequence[str], names: Sequence[str], key: Key, marks: Sequence[Line2D]) -> Figure:
+    if len(metrics) == 1:
+        return _alone(draw, metrics[0], names, key, marks)
     columns = min(3, len(metrics))
     rows = -(-len(metrics) // columns)
     figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows + 0.9))
@@ -71,6 +75,18 @@ def _single(draw: Draw, metrics: Sequence[str], names: Sequence[str], key: Key, 
         panel.remove()
     figure.align_ylabels()
     legend(figure, [*map(key, names), *marks])
+    return figure
+
+
+def _alone(draw: Draw, metric: str, names: Sequence[str], key: Key, marks: Sequence[Line2D]) -> Figure:
+    """One panel, with the legend beside it."""
+    keys = [*map(key, names), *marks]
+    beside = 0.7 + 0.075 * max(len(str(each.get_label())) for each in keys)
+    figure = Figure(figsize=(5 + beside, max(3.3, 0.3 + 0.2 * len(keys))))
+    panel = figure.subplots()
+    draw(panel, metric, names)
+    panel.set_ylabel(AXES.get(metric, metric))
+    figure.legend(handles=keys, loc="outside right upper")
     return figure
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -41,6 +42,9 @@ def overview(results: pd.DataFrame, families: Families) -> Figure | None:
         _intervals(panel, rows.reindex(ranks), group_style)
         if DATA in rows.index:
             panel.axvline(rows["iqm"][DATA], **DATA_LINE, zorder=1)
+            low, high = panel.get_xlim()
+            real, margin = rows["iqm"][DATA], 0.02 * (high - low)
+            panel.set_xlim(min(low, real - margin), max(high, real + margin))
         if PRIOR in rows.index:
             panel.axvline(rows["iqm"][PRIOR], color=style(PRIOR).color, linestyle=":", zorder=1)
         panel.set_xlabel(AXES[metric])
@@ -70,9 +74,25 @@ def _intervals(panel: Axes, rows: pd.DataFrame, look_of: Callable[[str], Style])
         if seeds[height]:
             panel.plot(seeds[height], [height] * len(seeds[height]), "|", color=look.color, markersize=7, alpha=0.6)
         panel.plot(values["iqm"], height, color=look.color, marker=look.marker, markerfacecolor=look.face)
+    low, high = _reach(rows, [value for values in seeds for value in values])
     panel.set(
-        yticks=range(len(rows)), yticklabels=[short(str(name)) for name in rows.index], ylim=(len(rows) - 0.4, -0.6)
+        xlim=(low, high),
+        yticks=range(len(rows)),
+        yticklabels=[short(str(name)) for name in rows.index],
+        ylim=(len(rows) - 0.4, -0.6),
     )
+
+
+def _reach(rows: pd.DataFrame, seeds: Sequence[float]) -> tuple[float, float]:
+    """Limits of an axis: of all means and seeds, and of intervals as far as half of that range beyond them."""
+    ends = rows[["low", "high"]].to_numpy(float)
+    points = np.array([*rows["iqm"].astype(float).dropna(), *seeds])
+    if not len(points):
+        return 0.0, 1.0
+    beyond = max((points.max() - points.min()) / 2, 1e-9)
+    known = np.concatenate([points, ends[np.isfinite(ends)].clip(points.min() - beyond, points.max() + beyond)])
+    margin = 0.05 * max(known.max() - known.min(), 1e-9)
+    return float(known.min() - margin), float(known.max() + margin)
 
 
 def _keys(names: Sequence[str]) -> list[Line2D]:

@@ -45,7 +45,7 @@ CAPTIONS = {
     "improvement": "Probability that a run of the row's optimizer ends above one of the column's, mean over tasks.",
     "runtimes": "Share of runs and targets that have been reached, over queries: targets lie at tenths of the way from "
     "the prior's mean score to the best known. Also as expected runtimes (queries spent over successes): "
-    "[runtimes.csv](runtimes.csv).",
+    "`runtimes.csv`.",
     "over_tasks": "Mean over tasks; bars: how well these tasks' mean is known.",
 }
 

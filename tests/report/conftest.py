@@ -121,5 +121,5 @@ def results(tmp_path: Path) -> Path:
 def coarse() -> Iterator[None]:
     """Figures of few pixels, which take most of a report's time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bbo_bench.report.document.DPI", 40)
+        patch.setattr("bbo_bench.report.layout.DPI", 40)
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,8 +19,14 @@ from bbo_bench.seeding import generator
 NAN = float("nan")
 """Not available: the optimizer, prior or task has no such thing, or it is not measured in this round."""
 
-MINIMUM = distinct.SHARE
-"""A set must have one design to ship, and a fifth neighbour for every one, as density and coverage ask for."""
+TAKEN = {
+    *("task", "optimizer", "method", "seed", "experiment", "folder", "round", "queries", "index", "observed", "true"),
+    *("score", "distinct_top", "best", "top10", "auc_top10", "reward_mean", "reward_q90", "reward_max", "normalized"),
+    *("validity", "elbo_z", "frechet", "precision", "density", "pairwise", "vendi", "recall", "coverage", "unique"),
+    *("proxy_gap", "validated_mean", "validated_reward", "validated_share", "device", "threads", "reproducible"),
+    *(f"hits_{level}" for level in distinct.LEVELS),
+}
+"""Columns that no metric of a task's own can be."""
 
 
 @runtime_checkable
@@ -28,6 +35,22 @@ class Likelihood(Protocol):
 
     def elbo(self, z: Tensor) -> Tensor:
         """Lower bounds on the log-likelihoods, in nats, of `n x latent_shape` latents, an `n`-dim tensor."""
+
+
+def own_metrics(task: Task, x: Tensor) -> dict[str, float]:
+    """The task's own metrics of `n x shape` designs.
+
+    Raises:
+        TaskError: If one has the name of something that a run records, or is not a word.
+    """
+    found = task.metrics(x)
+    for key in found:
+        if key in TAKEN or key.endswith("_reference") or not re.fullmatch(r"[^\W\d]\w*", key):
+            raise TaskError(
+                f"{type(task).__name__}.metrics calls one {key!r}; choose a word that no run records otherwise and "
+                "that does not end in _reference"
+            )
+    return found
 
 
 @dataclass(frozen=True)
@@ -79,8 +102,11 @@ class Evaluator:
         seed: int,
         device: torch.device | str = "cpu",
     ) -> None:
-        if 0 < evaluation < MINIMUM:
-            raise ValueError(f"budget.evaluation must be at least {MINIMUM}, or 0 to switch it off, got {evaluation}")
+        if evaluation % distinct.SHARE:
+            raise ValueError(
+                f"budget.evaluation must be a multiple of {distinct.SHARE}, as one design in {distinct.SHARE} is "
+                f"shipped, or 0 to switch it off, got {evaluation}"
+            )
         self.task, self.prior = task, prior
         self.size, self.validation, self.budget = evaluation, validation, budget
         self.seed, self.device = seed, device
@@ -125,7 +151,7 @@ class Evaluator:
             | self._diversity(recommended_x[same], features[same])
             | {"proxy_gap": NAN if predicted is None else reward.proxy_gap(predicted, y)}
             | self._validated(recommended_x, y, drawn[: self.validation if last else 0])
-            | self.task.metrics(recommended_x)
+            | own_metrics(self.task, recommended_x)
             | self._reference.row
         )
 
@@ -219,7 +245,7 @@ class Evaluator:
             "pairwise": diversity.pairwise(subset),
             "vendi": diversity.vendi(subset, bandwidth),
             "unique": diversity.unique(self.task.canonical(few)),
-        } | self.task.metrics(few)
+        } | own_metrics(self.task, few)
         return _Reference(
             features,
             subset,

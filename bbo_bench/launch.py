@@ -100,7 +100,7 @@ def job(config: DictConfig) -> None:
             raise SystemExit(f"error: {reason(error)}") from error
         note = Path(settings.runtime.cwd, settings.sweep.dir, f"{settings.job.num}.failed")
         try:
-            note.write_text(reason(error))
+            note.write_text(reason(error), encoding="utf-8")
         except OSError:
             print(f"failed: {reason(error)}", file=sys.stderr)
 
@@ -225,10 +225,10 @@ def _expanded(config: DictConfig) -> Iterator[tuple[DictConfig, list[str]]]:
 def _outcome(plan: Plan, note: Path) -> str | None:
     """Why a run failed, or None if it is complete."""
     if note.exists():
-        return note.read_text()
+        return note.read_text(encoding="utf-8")
     provenance = plan.folder / "provenance.json"
     try:
-        if provenance.exists() and json.loads(provenance.read_text())["complete"]:
+        if provenance.exists() and json.loads(provenance.read_text(encoding="utf-8"))["complete"]:
             return None
     except (OSError, ValueError) as error:
         return f"{provenance} cannot be read: {error}"

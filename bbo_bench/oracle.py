@@ -42,6 +42,8 @@ class Oracle:
     """
 
     def __init__(self, task: Task, budget: int, spent: int = 0) -> None:
+        if not task.noise_std >= 0:
+            raise TaskError(f"{type(task).__name__}.noise_std must be 0 or more, got {task.noise_std}")
         self._task = task
         self.budget = budget
         self.spent = spent

@@ -166,6 +166,8 @@ def check_names(choice: Choice, settings: Mapping[str, Any]) -> None:
     for key, value in settings.items():
         if isinstance(choice.settings.get(key), int | float) and isinstance(value, str):
             raise PluginError(f"{label}: {key} must be a number like {choice.settings[key]}, got {value!r}")
+        if type(choice.settings.get(key)) is int and isinstance(value, float) and not value.is_integer():
+            raise PluginError(f"{label}: {key} must be a whole number like {choice.settings[key]}, got {value}")
         if isinstance(inner := choice.settings.get(key), Mapping) and isinstance(value, str):
             example = next((f", like {choice.kind}.{key}.{each}=" for each in inner if each[0] != "_"), "")
             raise PluginError(f"{label}: {key} must be null, or have settings of its own{example}; got {value!r}")

@@ -176,7 +176,10 @@ class Record:
         if not (committed or data):
             _write(path, yaml.safe_dump(dict(self.config), sort_keys=False).encode())
             return
-        before, now = _load(path, lambda file: _flat(yaml.safe_load(file.read_text()))), _flat(self.config)
+        before, now = (
+            _load(path, lambda file: _flat(yaml.safe_load(file.read_text(encoding="utf-8")))),
+            _flat(self.config),
+        )
         changed = [
             f"{key}: {before.get(key, 'absent')} there, {now.get(key, 'absent')} now"
             for key in sorted(before.keys() | now.keys())
@@ -191,7 +194,7 @@ class Record:
     def _resume(self) -> None:
         whole = _load(self.folder / "state.pt", _read_state)
         for name, (length, digest) in whole["logs"].items():
-            text = _load(self.folder / name, lambda path: path.read_text())[:length]
+            text = _load(self.folder / name, lambda path: path.read_text(encoding="utf-8"))[:length]
             if _sha256(text.encode()) != digest:
                 raise RecordError(f"{self.folder / name} is damaged; {DAMAGED}")
             self._logs[name] = text
@@ -262,7 +265,7 @@ def _sync(folder: Path) -> None:
 
 
 def _read_provenance(path: Path) -> tuple[dict[str, Any], bool, dict[str, str]]:
-    facts = json.loads(path.read_text())
+    facts = json.loads(path.read_text(encoding="utf-8"))
     return facts, facts["complete"], facts["files"] if facts["complete"] else {}
 
 

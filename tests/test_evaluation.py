@@ -11,8 +11,9 @@ from torch import Generator, Tensor
 
 from bbo_bench.core import Prior, Task
 from bbo_bench.domains import Box
-from bbo_bench.evaluation import Evaluator
+from bbo_bench.evaluation import Evaluator, own_metrics
 from bbo_bench.oracle import TaskError
+from bbo_bench.testing import Probe
 
 LEVELS = " ".join(f"hits_{i / 10}" for i in range(1, 11))
 KEYS = (
@@ -231,7 +232,7 @@ def test_missing_queries_are_noticed() -> None:
 
 
 def test_an_evaluation_must_be_large_enough() -> None:
-    with pytest.raises(ValueError, match="at least 8, or 0"):
+    with pytest.raises(ValueError, match="multiple of 8, as one design in 8 is shipped, or 0"):
         Evaluator(Plane(), Gaussian(), 2, 0, BUDGET, 0)
 
 
@@ -263,3 +264,13 @@ def test_a_task_says_which_designs_are_one_and_adds_metrics_of_its_own() -> None
     queried = torch.tensor([[3.0, 0], [3.2, 0], [1.0, 0], [1.0, 1]])
     top10 = Evaluator(Doubled(), Gaussian(), 8, 0, BUDGET, 0)(0, queried, queried[:, 0], x, None, False)["top10"]
     assert top10 == pytest.approx(2)
+
+
+@pytest.mark.parametrize("name", ["score", "queries", "round", "seed", "hits_0.5", "spread_reference", "a b", "1st"])
+def test_a_tasks_own_metric_cannot_be_called_like_another(name):
+    class Own(Probe):
+        def metrics(self, x):
+            return {name: 0.0}
+
+    with pytest.raises(TaskError, match=r"Own.metrics calls one .*; choose a word that no run records otherwise"):
+        own_metrics(Own(), Probe().reference()[:8])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,7 +52,9 @@ def distinct(designs: Tensor, features: Tensor, y: Tensor, spacing: float) -> Te
     """Scores of those of `n` valid designs that are mutually distinct, a tensor that descends.
 
     Going from the best to the worst, a design is kept if it is another one than every kept one, and at least `spacing`
-    from each of them in feature space.
+    from each of them in feature space. Of equal scores the design with the fewest near ones comes first, so that one
+    in the middle of many does not cost them all, and then the one whose features are first in lexical order: the
+    result is one of the set, however it is listed.
 
     Args:
         designs: `n x k` canonical forms, equal where two designs are one object.
@@ -59,9 +62,14 @@ def distinct(designs: Tensor, features: Tensor, y: Tensor, spacing: float) -> Te
         y: Their `n` scores.
         spacing: Distance from which on two designs are distinct.
     """
-    order = y.argsort(descending=True, stable=True)
-    order = order[first_occurrences(designs[order])] if len(order) else order
-    near = distances(features[order], features[order]) < spacing * (1 - ROUNDING)
+    if not len(y):
+        return y
+    best = _sorted(-y, features)
+    once = best[first_occurrences(designs[best])]
+    features, y = features[once], y[once]
+    near = distances(features, features) < spacing * (1 - ROUNDING)
+    order = _sorted(-y, near.sum(1), features)
+    near = near[order][:, order]
     free = torch.ones(len(order), dtype=torch.bool)
     kept = []
     for i in range(len(order)):
@@ -69,6 +77,12 @@ def distinct(designs: Tensor, features: Tensor, y: Tensor, spacing: float) -> Te
             kept.append(i)
             free &= ~near[i]
     return y[order[kept]]
+
+
+def _sorted(*keys: Tensor) -> Tensor:
+    """Order of `n` rows by the first of their keys, then by the next; each an `n`-dim tensor or `n x k`."""
+    columns = torch.cat([key.double().reshape(len(key), -1) for key in keys], 1)
+    return torch.from_numpy(np.lexsort(columns.T.flip(0).numpy()))  # its last key counts first
 
 
 def quality(y: Tensor, y_prior: float, best_known: float) -> Tensor:

@@ -17,6 +17,8 @@ CUT = 0.25
 """Share of the seeds that the interquartile mean leaves out on each side, their number rounded down."""
 ENOUGH = 5
 """Seeds, or tasks, from which on there is an interval; fewer are shown themselves."""
+ROUNDING = 1e-9
+"""Relative size of differences that are of computing."""
 ESTIMATE = ["iqm", "low", "high", "seeds"]
 SEEDS = ["lowest", "lowest_seed", "values"]
 """The lowest value with its seed, and the values of all seeds."""
@@ -79,12 +81,15 @@ class Mean(NamedTuple):
 
 
 def student(values: Floats) -> Mean:
-    """Of a vector without NaN; interval and p are NaN where it has fewer than `ENOUGH` values."""
+    """Of a vector without NaN; interval and p are NaN where it has fewer than `ENOUGH` values.
+
+    Zeros have the interval [0, 0] and p 1; other values without spread have neither: nothing tells how sure they are.
+    """
     mean = float(values.mean())
-    if len(values) < ENOUGH:
+    if len(values) >= ENOUGH and not values.any():
+        return Mean(0.0, 0.0, 0.0, 1.0)
+    if len(values) < ENOUGH or np.ptp(values) <= ROUNDING * np.abs(values).max():
         return Mean(mean, np.nan, np.nan, np.nan)
-    if np.ptp(values) == 0:  # no spread, no t
-        return Mean(mean, mean, mean, float(mean == 0))
     found = ttest_1samp(values, 0)
     low, high = found.confidence_interval(0.95)
     return Mean(mean, float(low), float(high), float(found.pvalue))

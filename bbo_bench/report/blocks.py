@@ -17,12 +17,12 @@ class Block(NamedTuple):
     metric: str
     optimizers: list[str]
     tasks: dict[str, Floats]
-    """`optimizers x seeds`, the seeds that all of them have on the task."""
+    """`optimizers x seeds`, all seeds that one of them has on the task; NaN where another has it not."""
 
     @property
     def means(self) -> Floats:
         """Interquartile means over seeds, `tasks x optimizers`."""
-        return np.array([interquartile_mean(values.T) for values in self.tasks.values()])
+        return np.array([[interquartile_mean(row[~np.isnan(row)]) for row in values] for values in self.tasks.values()])
 
 
 def block(table: pd.DataFrame, order: Sequence[str], metric: str) -> Block | str:
@@ -39,6 +39,5 @@ def block(table: pd.DataFrame, order: Sequence[str], metric: str) -> Block | str
     names = [name for name in order if all((task, name) in wide.index for task in tasks)]
     if len(names) < 2:
         return f"fewer than two optimizers have {metric} on all tasks"
-    values = {task: wide.loc[task].loc[names].dropna(axis=1).to_numpy(float) for task in tasks}
-    bare = [task for task, each in values.items() if not each.shape[1]]
-    return f"{', '.join(bare)}: optimizers have no seed in common" if bare else Block(metric, names, values)
+    values = {task: wide.loc[task].loc[names].dropna(axis=1, how="all").to_numpy(float) for task in tasks}
+    return Block(metric, names, values)

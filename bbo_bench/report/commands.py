@@ -27,7 +27,7 @@ def commands(runs: Iterable[Run]) -> list[str]:
     Settings that a YAML has got since a run was made are not named: the run's commit has none.
     """
     known = {kind: usual(kind) for kind in KINDS}
-    config = yaml.safe_load((Path(bbo_bench.__file__).parent / "conf" / "config.yaml").read_text())
+    config = yaml.safe_load((Path(bbo_bench.__file__).parent / "conf" / "config.yaml").read_text(encoding="utf-8"))
     changes: dict[str, list[str]] = {}
     sweeps: dict[tuple[str, tuple[str, ...]], list[Run]] = defaultdict(list)
     for run in runs:

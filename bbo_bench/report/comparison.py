@@ -16,17 +16,22 @@ from bbo_bench.plugins import unknown
 from bbo_bench.report.aggregate import ENOUGH
 from bbo_bench.report.frame import frame
 from bbo_bench.report.names import KEYS, SETTINGS, reference
-from bbo_bench.report.page import left_out
-from bbo_bench.report.paired import ALL, LEVEL, UNITS, compare
+from bbo_bench.report.page import cautions, left_out
+from bbo_bench.report.paired import ALL, LEVEL, SIZES, averaged, compare, words
 from bbo_bench.report.runs import ReportError, find_runs
+from bbo_bench.report.typeset import escaped
 
 START = 1e-4
 """Relative difference of the best scores of round 0 from which on two runs have not begun alike."""
+BEWARE = (
+    "What an optimizer ships is chosen from fresh samples if it is generative, but from what it has queried if not: "
+    "with few queries the latter has less to ship, and what crowds in one basin is one design. See best and top10 too."
+)
 HEADINGS = {
     "value": "mean",
     "difference": "difference [95%]",
     "p_holm": "p (Holm)",
-    "improvement": "P(better)",
+    "improvement": "P",
     "seeds": "seeds",
     "verdict": "verdict",
 }
@@ -55,12 +60,12 @@ def write_comparison(folders: Sequence[Path], against: str, metric: str = "score
         raise ReportError(f"{against} has no seed in common with another optimizer on any task; pairs need one")
     out = Path(folders[0], "report") if out is None else out
     out.mkdir(parents=True, exist_ok=True)
-    name = re.sub(r"\W+", "_", f"compare_{against}_{metric}").strip("_")
+    name = re.sub(r"[^\w.=+-]+", "_", f"compare_{against}_{metric}").strip("_")
     command = shlex.join(["bbo-bench", "compare", *map(shown, folders), "--against", against, "--metric", metric])
     differences = found["differences"].map(lambda values: " ".join(f"{value:.6g}" for value in values))
     found.assign(differences=differences).to_csv(out / f"{name}.csv", index=False)
-    notes = [*_notes(whole, found, against, metric), left_out(runs)]
-    (out / f"{name}.tex").write_text(_latex(found, against, metric, command))
+    notes = [*_notes(whole, found, against, metric), *cautions(runs.complete), left_out(runs)]
+    (out / f"{name}.tex").write_text(_latex(found, against, metric, command), encoding="utf-8")
     parts = [_text(found, against, metric), "\n".join(filter(None, notes))]
     written = f"written: {shown(out / f'{name}.csv')}, {shown(out / f'{name}.tex')}"
     return "\n\n".join([*filter(None, parts), written])
@@ -82,17 +87,22 @@ def _notes(whole: pd.DataFrame, found: pd.DataFrame, against: str, metric: str) 
     yield (
         "Differences are means over common seeds, with Student's 95% interval (over all tasks: of the tasks'), not "
         "corrected for their number; p is that of the paired t-test, Holm-corrected over all rows here; better and "
-        f"worse are those below {LEVEL:g}. P(better): a run of the row's optimizer beats one of {against}."
+        f"worse are those below {LEVEL:g}. P({words(metric)[0]}): a run of the row's optimizer beats one of {against}."
     )
+    if metric in ("score", "distinct_top"):
+        yield BEWARE
+    if metric in SIZES:
+        yield f"{metric} is better nearer to 0: its sizes are compared."
+    if words(metric)[0] == "higher":
+        yield f"{metric} is the task's own: whether higher is better, its card says."
     few = found[(found["task"] != ALL) & (found["seeds"] < ENOUGH)]
     if len(few):
         yield f"Rows with fewer than {ENOUGH} common seeds show the differences themselves, and are not tested."
     if ((found["task"] == ALL) & (found["tasks"] < ENOUGH)).any():
         yield f"Over fewer than {ENOUGH} tasks the tasks' differences are shown, and not tested."
     if whole["task"].nunique() > 1 and ALL not in set(found["task"]):
-        units = metric in UNITS or metric.startswith("validated_")
         yield "No comparison over tasks: " + (
-            f"{metric} is in each task's own units." if units else "no other optimizer ran on all of them."
+            "no other optimizer ran on all of them." if averaged(metric) else f"{metric} is in each task's own units."
         )
     seeds = whole[whole[metric].notna()].groupby(["task", "optimizer"])["seed"].agg(set)
     for (task, name), own in zip(seeds.index, seeds, strict=True):
@@ -128,7 +138,7 @@ def _cells(found: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     rows = found.sort_values("difference", ascending=False)
     scale = np.nanmax(np.abs(rows[["value", "difference"]].to_numpy(float)))
     digits = int(np.clip(2 - np.floor(np.log10(scale)), 0, 6)) if scale > 0 else 3
-    words = {
+    cells = {
         "optimizer": rows["optimizer"],
         "value": rows["value"].map(f"{{:.{digits}f}}".format),
         "difference": [_spread(row, digits) for row in rows.to_dict("records")],
@@ -137,7 +147,8 @@ def _cells(found: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
         "seeds": rows["seeds"].map(str),
         "verdict": rows["verdict"],
     }
-    return pd.DataFrame(words)[["optimizer", *columns]].rename(columns=HEADINGS)
+    headings = HEADINGS | {"improvement": f"P({words(rows['metric'].iloc[0])[0]})"}
+    return pd.DataFrame(cells)[["optimizer", *columns]].rename(columns=headings)
 
 
 def _spread(row: Mapping[Hashable, Any], digits: int) -> str:
@@ -156,7 +167,8 @@ def _probability(row: Mapping[Hashable, Any]) -> str:
 def _titled(found: pd.DataFrame, against: str, metric: str) -> Iterator[tuple[str, pd.DataFrame]]:
     for task, rows in found.groupby("task", sort=False):
         base = rows["against_value"].iloc[0]
-        title = f"{task}: {metric} at the end of the budget, against {against}"
+        where = f"all tasks of {against}" if task == ALL else str(task)
+        title = f"{where}: {metric} at the end of the budget, against {against}"
         yield title + (f" ({base:.3g})" if rows["against_value"].nunique() == 1 else ""), _cells(rows, list(HEADINGS))
 
 
@@ -168,10 +180,6 @@ def _latex(found: pd.DataFrame, against: str, metric: str, command: str) -> str:
     """Tables for a document, which needs the packages booktabs and longtable."""
     parts = []
     for title, cells in _titled(found, against, metric):
-        cells = cells.map(_escaped).rename(columns=_escaped)
-        parts.append(cells.to_latex(index=False, longtable=True, caption=_escaped(title)))
+        cells = cells.map(escaped).rename(columns=escaped)
+        parts.append(cells.to_latex(index=False, longtable=True, caption=escaped(title)))
     return "\n".join([f"% made by: {command}", *parts])
-
-
-def _escaped(words: str) -> str:
-    return re.sub(r"([_%&#{}])", r"\\\1", words)

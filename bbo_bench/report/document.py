@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -70,17 +71,17 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
     runtimes.expected(runtimes.runtimes(runs.complete)).to_csv(out / "runtimes.csv", index=False)
     pictures = _write_figures(runs.complete, estimates, results, over, whole, out)
     about = page.about(runs, results, command)
-    (out / SUMMARY).write_text(text + "".join(f"\n{line}\n" for line in about.cautions))
+    (out / SUMMARY).write_text(text + "".join(f"\n{line}\n" for line in about.cautions), encoding="utf-8")
     by_task = {task: typeset.by_task(task, results, costs, kin) for task in pictures if task}
-    (out / "report.html").write_text(html.html(about, pictures, by_task, out))
+    (out / "report.html").write_text(html.html(about, pictures, by_task, out), encoding="utf-8")
     path = out / "report.md"
-    path.write_text(page.markdown(about, text, pictures))
+    path.write_text(page.markdown(about, text, pictures), encoding="utf-8")
     return path
 
 
 def summary_text(report: Path) -> str:
     """The tables of a report that `write_report` has written, for a terminal."""
-    return (report.parent / SUMMARY).read_text()
+    return (report.parent / SUMMARY).read_text(encoding="utf-8")
 
 
 def _write_tables(
@@ -90,7 +91,7 @@ def _write_tables(
     results.assign(values=values).to_csv(out / "results.csv", index=False)
     costs.to_csv(out / "cost.csv", index=False)
     found = typeset.result_tables(results, kin)
-    (out / "results.tex").write_text(typeset.latex(found, command))
+    (out / "results.tex").write_text(typeset.latex(found, command), encoding="utf-8")
     blocks = [typeset.text(found)]
     if over is not None:
         over.to_csv(out / "over_tasks.csv", index=False)
@@ -148,7 +149,9 @@ def _of_task(
 def _gallery(runs: Sequence[Run], optimizers: Mapping[str, str]) -> Drawn:
     """The gallery of one task, or the reason why there is none."""
     try:
-        return gallery(recorded_task(runs[0].config["task"]), runs, optimizers) or "no run's designs were kept"
+        with mpl.rc_context():  # a plugin may change its settings when it is imported
+            task = recorded_task(runs[0].config["task"])
+        return gallery(task, runs, optimizers) or "no run's designs were kept"
     except (PluginError, ReportError) as error:
         return str(error)
     except (LookupError, TypeError, ValueError, TaskError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -26,8 +27,9 @@ def families(runs: Iterable[Run]) -> dict[str, dict[str, float]]:
     groups: dict[str, dict[str, float]] = defaultdict(dict)
     for run in {run.optimizer: run for run in runs}.values():
         rest = {key: value for key, value in run.settings.items() if key != KL_WEIGHT}
-        alone = None if KL_WEIGHT in run.settings else run.optimizer
-        weight = float(run.settings.get(KL_WEIGHT, "nan"))
+        found = run.settings.get(KL_WEIGHT)
+        weight = float(found) if isinstance(found, int | float) else math.nan
+        alone = run.optimizer if math.isnan(weight) else None
         groups[json.dumps([alone, rest], sort_keys=True, default=str)][run.optimizer] = weight
     named: dict[str, dict[str, float]] = {}
     for group in sorted(groups.values(), key=lambda group: _base(group) not in group):

@@ -34,5 +34,5 @@ def over(tasks: Sequence[Floats], statistic: Statistic) -> tuple[Floats, Floats,
             chosen = np.flatnonzero(count > left)
             seeds = rng.integers(values.shape[1], size=(len(chosen), values.shape[1]))
             total[chosen] += statistic(np.moveaxis(values[:, seeds], 0, 1))
-    low, high = np.percentile(total / len(tasks), [2.5, 97.5], axis=0)
+    low, high = np.nanpercentile(total / len(tasks), [2.5, 97.5], axis=0)
     return mean, low, high

@@ -26,7 +26,7 @@ from bbo_bench.report.figures import (
     wide,
 )
 from bbo_bench.report.layout import MANY, PANEL, legend
-from bbo_bench.report.names import AXES, DATA, HITS, PRIOR, short
+from bbo_bench.report.names import AXES, DATA, HITS, PRIOR, reference, short
 from bbo_bench.report.style import BEHIND, OTHERS, grouped, style
 
 TOP = 4
@@ -77,7 +77,8 @@ def curves(estimates: pd.DataFrame, table: pd.DataFrame, families: Families, nam
             ends.append(End(name, *found[name][["queries", "iqm"]].to_numpy(float)[-1]))
         axes_of_curves(panel, metric, estimates, table)
         seeds = [value for name in named if name in found for values in found[name]["values"] for value in values]
-        _bound(panel.set_ylim, [*seeds, *(value for line in rest for value in line[:, 1])], metric)
+        level = table[reference(metric)].mean() if reference(metric) in table else np.nan
+        _bound(panel.set_ylim, [*seeds, level, *(value for line in rest for value in line[:, 1])], metric)
         return ends
 
     return _grid(draw, shown, len(named) < len(distinct(families)), [Line2D([], [], **DATA_LINE, label="data; no gap")])

@@ -16,6 +16,8 @@ from bbo_bench.report.page import APPENDIX, About, Pictures, caption
 from bbo_bench.report.style import group_style
 from bbo_bench.report.typeset import Table, text_cell
 
+TRUE = ("gallery", "improvement")
+"""Ends of the names of figures whose colours say something, and are not inverted."""
 LEADS = "score"
 """The metric whose table is in its order, and open."""
 
@@ -80,7 +82,7 @@ def _code(words: str) -> Markup:
 def _picture(name: str, reason: str | None, folder: Path) -> Picture:
     data = b"" if reason else (folder / f"{name}.png").read_bytes()
     width = int.from_bytes(data[16:20]) * 96 // layout.DPI  # a PNG's begins at its 17th byte
-    kind = "appendix" if name.endswith(APPENDIX) else "gallery" if name.endswith("gallery") else "plot"
+    kind = "appendix" if name.endswith(APPENDIX) else "gallery" if name.endswith(TRUE) else "plot"
     return Picture(name, caption(name), b64encode(data).decode(), width, reason, kind)
 
 

@@ -42,5 +42,5 @@ def matrix(block: Block) -> Figure:
             color = "white" if abs(value - 0.5) > 0.35 else "black"
             panel.text(j, i, f"{value:.2f}".removeprefix("0"), ha="center", va="center", color=color, fontsize=7)
     panel.grid(visible=False)
-    figure.colorbar(picture, label="P(row beats column)", shrink=0.8)
+    figure.colorbar(picture, label="P(row > column)")
     return figure

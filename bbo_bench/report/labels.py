@@ -27,8 +27,17 @@ def flat(settings: Settings, outer: str = "") -> Flat:
         if isinstance(value, Mapping) and value:
             found |= flat(value, f"{outer}{key}.")
         else:
-            found[f"{outer}{key}"] = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+            found[f"{outer}{key}"] = json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"), default=str)
     return found
+
+
+def _plain(value: Any) -> Any:
+    """Numbers by their values: 4 and 4.0 are one."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def unnamed(plugin: Settings) -> dict[str, Any]:
@@ -38,7 +47,7 @@ def unnamed(plugin: Settings) -> dict[str, Any]:
 
 def identity(plugin: Settings) -> str:
     """The same for two configurations of a plugin if and only if they are."""
-    return json.dumps(plugin, sort_keys=True, default=str)
+    return json.dumps(_plain(plugin), sort_keys=True, default=str)
 
 
 def usual(kind: Kind) -> dict[str, Flat]:

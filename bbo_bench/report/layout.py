@@ -15,6 +15,8 @@ from bbo_bench.report.style import ARMS, BEHIND, arm_of, grouped
 
 MANY = 10
 """Optimizers that one panel can show."""
+KEPT = ("backend", "backend_fallback", "toolbar", "interactive")
+"""Settings of matplotlib that are of the session, not of a figure."""
 DPI = 150
 """Dots of a PNG per inch."""
 PANEL = (3.4, 2.6)
@@ -31,9 +33,11 @@ Key = Callable[[str], Line2D]
 
 
 def theme() -> AbstractContextManager[None]:
-    """Settings that hold while a figure is made and saved."""
+    """Settings that hold while a figure is made and saved, whatever a plugin or a person has set before."""
     return mpl.rc_context(
         {
+            **{key: value for key, value in mpl.rcParamsDefault.items() if key not in KEPT},
+            "text.parse_math": False,
             "font.size": 9,
             "axes.spines.top": False,
             "axes.spines.right": False,

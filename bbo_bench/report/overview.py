@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,8 @@ from bbo_bench.report.style import ARMS, Style, group_style, grouped, style
 COLUMNS = ("score", "distinct_top", "normalized", "validity", "pairwise")
 ROW = 0.2
 WIDTH = 2.2
+FLAT: dict[str, Any] = {"solid_capstyle": "butt"}
+"""Of a bar that ends where its interval does."""
 
 
 def ranking(results: pd.DataFrame, names: Sequence[str]) -> list[str]:
@@ -70,9 +73,9 @@ def _intervals(panel: Axes, rows: pd.DataFrame, look_of: Callable[[str], Style])
     seeds = few(rows)
     for height, (name, values) in enumerate(rows[["iqm", "low", "high"]].astype(float).iterrows()):
         look = look_of(str(name))
-        panel.plot(values[["low", "high"]], [height, height], color=look.color, linewidth=6, alpha=0.35)
+        panel.plot(values[["low", "high"]], [height, height], color=look.color, linewidth=6, alpha=0.35, **FLAT)
         if seeds[height]:
-            panel.plot(seeds[height], [height] * len(seeds[height]), "|", color=look.color, markersize=7, alpha=0.6)
+            panel.plot(seeds[height], [height] * len(seeds[height]), ".", color=look.color, markersize=4, alpha=0.6)
         panel.plot(values["iqm"], height, color=look.color, marker=look.marker, markerfacecolor=look.face)
     low, high = _reach(rows, [value for values in seeds for value in values])
     panel.set(

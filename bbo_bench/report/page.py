@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -22,9 +23,10 @@ APPENDIX = "_all"
 """Ends the names of figures that show every optimizer: shown on demand, and too full for a paper."""
 
 CAPTIONS = {
-    "overview": "Interquartile mean and 95% interval at the end of the budget, the highest score first (the highest "
-    "normalized mean score, where runs are older than the score); colours are groups of methods, lines the data's "
-    "value (dashed) and the prior's (dotted). Of optimizers that differ in their KL weight alone, one is shown.",
+    "overview": "Interquartile mean and 95% interval (points: seeds, where they are few) at the end of the budget, the "
+    "highest score first (the highest normalized mean score, where runs are older than the score); colours are groups "
+    "of methods, lines the data's value (dashed) and the prior's (dotted). Of optimizers that differ in their KL "
+    "weight alone, one is shown.",
     "hits": "How many of the recommended designs are valid, distinct from each other, and of a normalized score of at "
     "least q, over q; interquartile means over seeds. Named are the best by score, and the best of each group.",
     "curves": "Interquartile mean over seeds and its 95% interval after every round. Named are the best by score, and "
@@ -69,9 +71,14 @@ def about(runs: Runs, results: pd.DataFrame, command: str) -> About:
         "designs that the prior never saw. An optimizer's or a task's name says in what its settings differ from those "
         "of its YAML."
     )
-    cautions = [caution(results), pooled(runs.complete), processors(runs.complete), outdated(runs.complete)]
     made = provenance(runs.complete)
-    return About(command, commands(runs.complete), method, [*filter(None, cautions)], left_out(runs), made)
+    said = [*filter(None, [caution(results)]), *cautions(runs.complete)]
+    return About(command, commands(runs.complete), method, said, left_out(runs), made)
+
+
+def cautions(runs: Sequence[Run]) -> list[str]:
+    """What to know of runs that are put side by side and were not made alike."""
+    return [*filter(None, [pooled(runs), versions(runs), processors(runs), outdated(runs)])]
 
 
 def markdown(about: About, text: str, pictures: Pictures) -> str:
@@ -80,7 +87,7 @@ def markdown(about: About, text: str, pictures: Pictures) -> str:
     parts = [
         "# Report",
         f"Every table and figure here was made by `{about.command}` from the folders of these runs, made by",
-        "```\n" + "\n".join(about.commands) + "\n```",
+        _block("\n".join(about.commands)),
         " ".join([about.method, *about.cautions]),
         "The same page to click through is `report.html`.",
         "## Figures",
@@ -90,11 +97,17 @@ def markdown(about: About, text: str, pictures: Pictures) -> str:
         "[cost.csv](cost.csv), which have every KL weight. "
         f"Seconds are means over seeds; the harness is what ask, oracle, tell and evaluation leave of the total. "
         f"Made by `{about.command}`.",
-        f"```\n{text}```",
+        _block(text.rstrip("\n")),
         "## Made on",
         "\n".join(f"- {line}" for line in about.provenance),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _block(text: str) -> str:
+    """A block of code, whose fence is longer than any in it."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}\n{text}\n{fence}"
 
 
 def caption(name: str) -> str:
@@ -113,17 +126,32 @@ def caution(results: pd.DataFrame) -> str:
 
 
 def pooled(runs: Iterable[Run]) -> str:
-    """Which settings of the machine differ between the runs of one row, or nothing."""
-    rows: dict[tuple[str, str], list[dict[str, object]]] = defaultdict(list)
+    """Which settings of the machine differ between the runs of one task, or nothing."""
+    found = _differing(runs, lambda run: run.shared)
+    return f"Runs of one task differ in {_several(found)}, which may change their numbers." if found else ""
+
+
+def versions(runs: Iterable[Run]) -> str:
+    """Which packages differ between the runs of one task, or nothing."""
+    found = _differing(runs, lambda run: run.provenance.get("versions", {}))
+    return f"Runs of one task were made by several versions of {_several(found)}." if found else ""
+
+
+def _differing(runs: Iterable[Run], facts: Callable[[Run], Mapping[str, object]]) -> dict[str, set[str]]:
+    """The values of each fact that differs between runs of one task."""
+    tasks: dict[str, list[Mapping[str, object]]] = defaultdict(list)
     for run in runs:
-        rows[run.task, run.optimizer].append(run.shared)
+        tasks[run.task].append(facts(run))
     found: dict[str, set[str]] = defaultdict(set)
-    for each in rows.values():
-        for key in dict.fromkeys(key for settings in each for key in settings):
-            values = {str(settings.get(key, "not recorded")) for settings in each}
+    for each in tasks.values():
+        for key in dict.fromkeys(key for known in each for key in known):
+            values = {str(known.get(key, "not recorded")) for known in each}
             found[key] |= values if len(values) > 1 else set()
-    words = [f"`{key}` ({', '.join(sorted(values))})" for key, values in found.items() if values]
-    return f"Some rows pool runs that differ in {' and '.join(words)}, which may change their numbers." if words else ""
+    return {key: values for key, values in found.items() if values}
+
+
+def _several(found: Mapping[str, set[str]]) -> str:
+    return " and ".join(f"`{key}` ({', '.join(sorted(values))})" for key, values in found.items())
 
 
 def outdated(runs: Iterable[Run]) -> str:

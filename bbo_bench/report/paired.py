@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bbo_bench.report.aggregate import Floats, at_the_end, student
+from bbo_bench.report.aggregate import ROUNDING, Floats, at_the_end, student
 from bbo_bench.report.hierarchy import over
+from bbo_bench.report.names import HITS, METRICS
 
 LEVEL = 0.05
 ALL = "all tasks"
 """The task of the rows over tasks."""
-LOWER = ("frechet", "proxy_gap")
+LOWER = ("frechet",)
 """Metrics that are better when they are lower."""
-UNITS = ("best", "top10", "auc_top10", "reward_mean", "reward_q90", "reward_max", "proxy_gap")
-"""Metrics in a task's own units, like all whose names begin with `validated_`; they have no mean over tasks."""
+SIZES = ("proxy_gap", "elbo_z")
+"""Those that are better when they are nearer to 0; their sizes are compared."""
+UNITS = (
+    *("best", "top10", "auc_top10", "reward_mean", "reward_q90", "reward_max", "proxy_gap", "pairwise"),
+    *("validated_mean", "validated_reward"),
+)
+"""Metrics in a task's own units, like all of a task's own; they have no mean over tasks."""
 COLUMNS = [
     *("task", "optimizer", "against", "metric", "value", "against_value", "difference", "low", "high", "p", "p_holm"),
     *("improvement", "improvement_low", "improvement_high", "seeds", "tasks", "verdict", "differences"),
@@ -39,20 +46,32 @@ def compare(table: pd.DataFrame, against: str, metric: str) -> pd.DataFrame:
     Args:
         table: A row per run and round.
         against: The optimizer that the others are compared with.
-        metric: A column of `table`; higher is better, but for those in `LOWER`.
+        metric: A column of `table`; higher is better, but for those in `LOWER` and `SIZES`. Of tasks' own metrics
+            nobody knows, so the verdict is "higher" or "lower".
     """
     wide = at_the_end(table).pivot(index=["task", "optimizer"], columns="seed", values=metric)
-    sign = -1.0 if metric in LOWER else 1.0
+    wide = wide.abs() if metric in SIZES else wide
+    sign = -1.0 if metric in (*LOWER, *SIZES) else 1.0
     pairs = {key: pair for key, pair in _pairs(wide, against)}
     rows = [{"task": task, "optimizer": name} | _row(pair, sign) for (task, name), pair in pairs.items()]
     tasks = wide.xs(against, level="optimizer").index
-    if len(tasks) > 1 and metric not in UNITS and not metric.startswith("validated_"):
+    if len(tasks) > 1 and averaged(metric):
         for name in dict.fromkeys(name for _, name in pairs):
             both = [pairs[task, name] for task in tasks if (task, name) in pairs]
             if len(both) == len(tasks):
                 rows.append({"task": ALL, "optimizer": name} | _over(both, sign))
     found = pd.DataFrame(rows, columns=COLUMNS).assign(against=against, metric=metric)
-    return found.assign(p_holm=holm(found["p"].to_numpy(float))).pipe(_judged, sign)
+    return found.assign(p_holm=holm(found["p"].to_numpy(float))).pipe(_judged, sign, words(metric))
+
+
+def averaged(metric: str) -> bool:
+    """Whether means over tasks make sense."""
+    return metric in (*METRICS, *HITS) and metric not in UNITS
+
+
+def words(metric: str) -> tuple[str, str]:
+    """What a metric is called that is above another's: better, where one knows which is."""
+    return ("better", "worse") if metric in (*METRICS, *HITS) else ("higher", "lower")
 
 
 def holm(p: Floats) -> Floats:
@@ -65,9 +84,11 @@ def holm(p: Floats) -> Floats:
 
 
 def improvement(x: Floats, y: Floats) -> Floats:
-    """Probability that one of x, `... x n`, is above one of y, `... x m`; ties count half."""
+    """Probability that one of x, `... x n`, is above one of y, `... x m`; ties count half, NaN not at all."""
     greater = np.sign(x[..., :, None] - y[..., None, :])
-    return np.asarray((greater.mean((-2, -1)) + 1) / 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of nothing but NaN, which is NaN
+        return np.asarray((np.nanmean(greater, (-2, -1)) + 1) / 2)
 
 
 def _pairs(wide: pd.DataFrame, against: str) -> Iterator[tuple[tuple[str, str], Floats]]:
@@ -84,7 +105,9 @@ def _pairs(wide: pd.DataFrame, against: str) -> Iterator[tuple[tuple[str, str], 
 
 
 def _row(pair: Floats, sign: float) -> dict[str, Any]:
-    mean = student(pair[0] - pair[1])
+    differences = pair[0] - pair[1]
+    differences[np.abs(differences) <= ROUNDING * np.abs(pair).max(0)] = 0
+    mean = student(differences)
     return {
         "value": pair[0].mean(),
         "against_value": pair[1].mean(),
@@ -95,7 +118,7 @@ def _row(pair: Floats, sign: float) -> dict[str, Any]:
         "improvement": float(improvement(*(sign * pair))),
         "seeds": pair.shape[1],
         "tasks": 1,
-        "differences": tuple(pair[0] - pair[1]),
+        "differences": tuple(differences),
     }
 
 
@@ -107,9 +130,11 @@ def _over(pairs: Sequence[Floats], sign: float) -> dict[str, Any]:
     return row | {"seeds": sum(pair.shape[1] for pair in pairs), "tasks": len(pairs)}
 
 
-def _judged(found: pd.DataFrame, sign: float) -> pd.DataFrame:
-    """With the verdict in words: better, worse or not told apart."""
+def _judged(found: pd.DataFrame, sign: float, sides: tuple[str, str]) -> pd.DataFrame:
+    """With the verdict in words: one of the `sides`, not told apart, or not tested."""
     gain = sign * found["difference"].to_numpy(float)
     told = found["p_holm"].to_numpy(float) < LEVEL
-    words = np.select([told & (gain > 0), told & (gain < 0)], ["better", "worse"], "not told apart")
-    return found.assign(verdict=words)
+    tested = ~np.isnan(found["p_holm"].to_numpy(float))
+    cases = [~tested, told & (gain > 0), told & (gain < 0)]
+    verdict = np.select(cases, ["not tested", *sides], "not told apart")
+    return found.assign(verdict=verdict)

@@ -26,14 +26,20 @@ def shares(block: Block, levels: Floats) -> tuple[Floats, Floats, Floats]:
 
     Dolan and Moré's profile as Agarwal et al. (2021) have it for scores; the bootstrap draws tasks and seeds.
     """
-    return over(list(block.tasks.values()), lambda values: (values[..., None] > levels).mean(-2))
+    return over(list(block.tasks.values()), lambda values: _above(values, levels))
+
+
+def _above(values: Floats, levels: Floats) -> Floats:
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):  # a resample without a seed of an optimizer's says nothing of it
+        return np.asarray((values[..., None] > levels).sum(-2) / known.sum(-1)[..., None])
 
 
 def profiles(block: Block, families: Families) -> Figure:
     """A line per optimizer, one of each family; its band is the interval, where there are tasks enough for one."""
     names = [name for name in families if name in block.optimizers]
     ends = np.concatenate([values.ravel() for values in block.tasks.values()])
-    levels = np.linspace(min(0.0, ends.min()), max(1.0, ends.max()), POINTS)
+    levels = np.linspace(min(0.0, np.nanmin(ends)), max(1.0, np.nanmax(ends)), POINTS)
     lines = dict(zip(block.optimizers, zip(*shares(block, levels), strict=True), strict=True))
 
     def draw(panel: Axes, _: str, members: Collection[str]) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bbo_bench.plan import shown
 from bbo_bench.report.labels import flat
-from bbo_bench.report.runs import ReportError
+from bbo_bench.report.runs import DESIGNS, ReportError
 
 Values = Mapping[tuple[int, str], NDArray[Any]]
 """What a file holds, by round and name of a column or an array."""
@@ -84,7 +84,7 @@ def _verdicts(one: Path, other: Path, tolerance: Tolerance) -> dict[str, Verdict
         if not (folder / "config.yaml").exists():
             return {"run": Verdict("missing", f" in {shown(folder)}")}
     found = {}
-    configs = [flat(yaml.safe_load((folder / "config.yaml").read_text())) for folder in (one, other)]
+    configs = [flat(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))) for folder in (one, other)]
     unlike = sorted(key for key in configs[0].keys() | configs[1].keys() if configs[0].get(key) != configs[1].get(key))
     if unlike:
         found["config.yaml"] = Verdict("other settings", f": {', '.join(unlike)}")
@@ -163,5 +163,5 @@ def _some(runs: set[Path]) -> str:
 READERS: Mapping[str, Callable[[Path], Values]] = {
     "metrics.csv": _table,
     "ledger.csv": _table,
-    "designs.npz": _arrays,
+    **dict.fromkeys(DESIGNS, _arrays),
 }

@@ -137,16 +137,16 @@ def designs(run: Run) -> dict[str, np.ndarray[Any, Any]] | None:
 def _read(folder: Path) -> Run:
     error = folder / "error.txt"
     if error.exists():
-        raise RecordError(f"failed: {error.read_text().strip().splitlines()[-1]}")
+        raise RecordError(f"failed: {error.read_text(encoding='utf-8').strip().splitlines()[-1]}")
     if not (folder / "provenance.json").exists():
         raise RecordError("incomplete: no round is committed")
-    provenance = json.loads((folder / "provenance.json").read_text())
+    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     if not provenance["complete"]:
         raise RecordError(f"incomplete: {len(provenance['seconds'])} rounds are committed")
     # ledgers and designs may be absent on purpose: reference runs are published without the large ones
     kept = {name: digest for name, digest in provenance["files"].items() if (folder / name).exists()}
     check_files(folder, kept)
-    config = yaml.load((folder / "config.yaml").read_text(), Loader=LOADER)  # a safe one
+    config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=LOADER)  # a safe one
     metrics = pd.read_csv(folder / "metrics.csv")
     if "reward_mean" not in metrics:
         raise RecordError("made without an evaluation (budget.evaluation is 0)")
@@ -160,8 +160,16 @@ def _labelled(runs: list[Run]) -> list[Run]:
         optimizers = labels("optimizer", (run.config["optimizer"] for run in runs))
     except LabelError as error:
         raise ReportError(str(error)) from error
+    boxes: dict[str, list[str]] = {}
+    for run in runs:  # a task by another name is the same one
+        boxes.setdefault(identity(unnamed(run.config["task"])), []).append(tasks[identity(run.config["task"])])
+    names = {box: min(each, key=lambda name: (len(name), name)) for box, each in boxes.items()}
     return [
-        replace(run, task=tasks[identity(run.config["task"])], optimizer=optimizers[identity(run.config["optimizer"])])
+        replace(
+            run,
+            task=names[identity(unnamed(run.config["task"]))],
+            optimizer=optimizers[identity(run.config["optimizer"])],
+        )
         for run in runs
     ]
 

@@ -66,9 +66,13 @@ def expected(found: pd.DataFrame) -> pd.DataFrame:
 def distribution(found: pd.DataFrame, families: Families) -> Figure:
     """Share of runs and targets that have been reached, over queries, a panel per curve; one optimizer per family.
 
+    Only optimizers that were run on all tasks: who was spared the hard ones would look quick.
+
     Tasks weigh alike. Runs that end without reaching a target are censored there: they never count as reached.
     """
-    names = [name for name in families if name in set(found["optimizer"])]
+    ran = found.groupby("optimizer")["task"].nunique()
+    names = [name for name in families if ran.get(name) == found["task"].nunique()]
+    found = found[found["optimizer"].isin(names)]
     steps = np.unique(found["queries"])
     curves = {f"targets reached, {curve.replace('_', ' ')}": curve for curve in CURVES if curve in set(found["curve"])}
     lines: dict[tuple[str, str], np.ndarray[Any, Any]] = {}

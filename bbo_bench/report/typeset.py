@@ -33,6 +33,12 @@ SEED_COLUMNS = {
     "below_prior": ("share below the prior", 2),
 }
 """Headings of the table of seeds, and numbers of decimals where they are not the values'."""
+SPECIAL = {character: f"\\{character}" for character in "_%&#${}"} | {
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+}
+"""What LaTeX reads otherwise."""
 COSTS = {key: f"{key} s" for key in [*PHASES, "total"]} | {"harness_percent": "harness %", "peak_mb": "peak MB"}
 
 
@@ -198,17 +204,17 @@ def _latex(table: Table) -> str:
     width = len(table.columns) + 1
     rows = []
     for section, cells in table.sections.items():
-        rows += [rf"\multicolumn{{{width}}}{{l}}{{\emph{{{_escape(section)}}}}} \\*"] if section else [r"\addlinespace"]
+        rows += [rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escaped(section)}}}}} \\*"] if section else [r"\addlinespace"]
         indent = r"\quad " if section else ""
         for name, row in cells.items():
             values = (_latex_cell(row.get(metric), decimals) for metric, (_, decimals) in table.columns.items())
-            rows.append(" & ".join([indent + _escape(name), *values]) + r" \\")
+            rows.append(" & ".join([indent + escaped(name), *values]) + r" \\")
     caption = f"{table.title}, at the end of the budget: interquartile mean over seeds, 95% interval of a trimmed t."
-    headings = " & ".join(["", *(_escape(heading) for heading, _ in table.columns.values())])
+    headings = " & ".join(["", *(escaped(heading) for heading, _ in table.columns.values())])
     head = [r"\toprule", rf"{headings} \\", r"\midrule"]
     lines = [
         rf"\begin{{longtable}}{{l{'r' * len(table.columns)}}}",
-        rf"\caption{{{_escape(caption)}}} \\",
+        rf"\caption{{{escaped(caption)}}} \\",
         *head,
         r"\endfirsthead",
         *head,
@@ -229,7 +235,6 @@ def _latex_cell(cell: Cell | None, decimals: int) -> str:
     return f"${value}$" + (rf" {{\scriptsize ${spread}$}}" if spread else "")
 
 
-def _escape(words: str) -> str:
-    for character in "_%&#":
-        words = words.replace(character, f"\\{character}")
-    return words
+def escaped(words: str) -> str:
+    """Words as LaTeX has them."""
+    return "".join(SPECIAL.get(character, character) for character in words)

@@ -81,3 +81,18 @@ def test_a_spacing_needs_points_that_differ() -> None:
         spacing(torch.ones(5, 2), 2)
     with pytest.raises(ValueError, match="at least 2 reference points, got 1"):
         spacing(torch.ones(1, 2), 2)
+
+
+def test_the_order_of_the_list_counts_for_nothing():
+    """Eight mutually distinct designs around one that is near to all of them, all of one score."""
+    around = torch.eye(8).double() * 0.8
+    x = torch.cat([torch.zeros(1, 8).double(), around])  # 1.13 from each other, .8 from the one in the middle
+    for seed in range(20):
+        order = torch.randperm(9, generator=torch.Generator().manual_seed(seed))
+        assert len(distinct(x[order], x[order], torch.ones(9), 1.0)) == 8
+
+
+def test_of_one_object_the_best_notation_counts_whatever_the_order():
+    designs, features, y = torch.tensor([[0], [0], [1]]), torch.tensor([[0.0], [5.0], [5.2]]), torch.tensor([1.0, 2, 3])
+    for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
+        assert distinct(designs[order], features[order], y[order], 1.0).tolist() == [3]

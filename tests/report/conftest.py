@@ -27,6 +27,7 @@ class Toy(Task):
     domain = Box(torch.full((2,), -10.0), torch.full((2,), 10.0))
     infeasible_score = 0.0
 
+    def __init__(self, of="toy"): pass
     def prior(self): raise NotImplementedError
     def features(self, x): raise NotImplementedError
     def evaluate(self, x): return x[:, 0]
@@ -45,8 +46,8 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (folder / "toy_task.py").write_text(TOY)
     (folder / "tasks/toy").mkdir(parents=True)
     (folder / "tasks/toy/__init__.py").touch()
-    for name in ("toy", "other"):
-        (folder / f"tasks/toy/{name}.yaml").write_text("_target_: toy_task.Toy\nsummary: can be drawn\n")
+    (folder / "tasks/toy/toy.yaml").write_text("_target_: toy_task.Toy\nsummary: can be drawn\n")
+    (folder / "tasks/toy/other.yaml").write_text("defaults: [toy, _self_]\nof: other\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         patch.setenv("BBO_BENCH_PLUGINS", str(folder))
@@ -85,8 +86,9 @@ def write(
     """Write the folder of a run."""
     folder = root / experiment / task / optimizer / f"seed_{seed}"
     folder.mkdir(parents=True)
+    of_task = of_task or ({} if task == "toy" else {"of": task})
     config = {
-        "task": {"name": task, "_target_": toy, **(of_task or {})},
+        "task": {"name": task, "_target_": toy, **of_task},
         "optimizer": {"name": optimizer, "_target_": optimizer.partition("_kl")[0], **(settings or {})},
         "budget": {"rounds": list(rounds), "evaluation": evaluation, "validation": 16},
         "seed": seed,

@@ -80,7 +80,7 @@ def test_who_beats_whom() -> None:
     assert [text.get_text() for text in panel.texts] == [".88", ".12"]
 
 
-def test_blocks_have_the_seeds_and_tasks_that_all_have() -> None:
+def test_blocks_have_all_seeds_and_the_tasks_that_all_have() -> None:
     values = {("t", "a"): {0: 1.0, 1: 2.0}, ("t", "b"): {1: 3.0, 2: 4.0}, ("u", "a"): {0: 5.0}, ("u", "b"): {0: 6.0}}
     rows = [(*key, seed, 0, y) for key, seeds in values.items() for seed, y in seeds.items()]
     rows.append(("t", "c", 1, 0, 9.0))
@@ -88,7 +88,12 @@ def test_blocks_have_the_seeds_and_tasks_that_all_have() -> None:
     found = block(frame, ["a", "b", "c"], "score")
     assert isinstance(found, Block)
     assert found.optimizers == ["a", "b"]
-    assert {task: each.tolist() for task, each in found.tasks.items()} == {"t": [[2], [3]], "u": [[5], [6]]}
+    np.testing.assert_array_equal(found.tasks["t"], [[1, 2, np.nan], [np.nan, 3, 4]])
+    np.testing.assert_array_equal(found.tasks["u"], [[5], [6]])
+    np.testing.assert_array_equal(found.means, [[1.5, 3.5], [5, 6]])
+    assert probabilities(found)[1, 0] == 1
+    share, _, _ = shares(found, np.array([1.5, 3.5]))
+    np.testing.assert_array_equal(share, [[(0.5 + 1) / 2, 0.5], [1, (0.5 + 1) / 2]])
     assert block(frame, ["a", "c"], "score") == "fewer than two optimizers have score on all tasks"
 
 
@@ -121,3 +126,13 @@ def test_a_report_over_tasks_has_them_all(make: Make, results: Path) -> None:
     assert pd.read_csv(report.parent / "runtimes.csv")["ert"].min() > 0
     complete = [run for run in find_runs([results]).complete if run.task != "third"]
     assert isinstance(across(complete, frame(complete))["ranks"], str)
+
+
+def test_who_was_spared_a_task_has_no_runtimes_over_tasks(make: Make, results: Path) -> None:
+    runs(make, results)
+    found = find_runs([results]).complete
+    spared = [run for run in found if (run.task, run.optimizer) != ("third", "cma_es")]
+    with theme():
+        figure = distribution(runtimes(spared), {name: {name: 0.0} for name in ("sqdf", "ddpo", "cma_es")})
+    names = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
+    assert "sqdf" in names and "cma_es" not in names

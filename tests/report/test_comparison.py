@@ -105,11 +105,11 @@ def test_files_and_notes(make: Make, results: Path) -> None:
     best = next(line for line in lines if line[:1] == ["ddpo_oracle"])
     assert best[1:3] == ["0.620", "+0.100"] and best[-2:] == ["5", "better"]
     few = next(line for line in text.splitlines() if line.split()[:1] == ["cma_es"])
-    assert "+0.045 {0.000, 0.090}" in few and few.endswith("2 not told apart")
+    assert "+0.045 {0.000, 0.090}" in few and few.endswith("2 not tested")
     assert "toy: ddpo_oracle has the seeds 0, 1, 2, 3, 4, 5, sqdf 0, 1, 2, 3, 4; compared on 0, 1, 2, 3, 4." in text
     assert "fewer than 5 common seeds" in text and "began" not in text and "begin alike" not in text
     table = pd.read_csv(results / "report" / "compare_sqdf_score.csv").set_index("optimizer")
-    assert table["verdict"].to_dict() == {"cma_es": "not told apart", "ddpo_oracle": "better"}
+    assert table["verdict"].to_dict() == {"cma_es": "not tested", "ddpo_oracle": "better"}
     latex = (results / "report" / "compare_sqdf_score.tex").read_text()
     assert r"ddpo\_oracle & 0.620 & +0.100 [" in latex and r"\{0.000, 0.090\}" in latex
 
@@ -137,3 +137,59 @@ def test_runs_from_before_there_was_a_score_say_so(
     assert error.strip().endswith("one of: best, reward_mean")
     assert main(["compare", str(results)]) == 1
     assert "compare needs --against" in capsys.readouterr().err
+
+
+def test_a_model_is_better_where_its_gap_is_smaller() -> None:
+    values = {("t", "a"): [0.01, -0.02, 0.01, 0.0, 0.01], ("t", "b"): [-50.0, -51, -49, -50, -52]}
+    (row,) = compare(frame(values, "proxy_gap"), "a", "proxy_gap").to_dict("records")
+    assert (row["verdict"], row["improvement"]) == ("worse", 0)
+
+
+def test_of_a_tasks_own_metric_nobody_says_which_is_better() -> None:
+    values = {(task, name): [y, y + 0.1, y + 0.2, y, y + 0.1] for task in "tu" for name, y in (("a", 2.0), ("b", 5.3))}
+    values["t", "b"][0] += 0.01
+    values["u", "b"][0] += 0.01
+    found = compare(frame(values, "sa"), "a", "sa")
+    assert found["verdict"].tolist() == ["higher", "higher"]  # and none over tasks
+    assert ALL in set(compare(frame(values, "validity"), "a", "validity")["task"])
+    assert ALL not in set(compare(frame(values, "pairwise"), "a", "pairwise")["task"])
+
+
+def test_rounding_is_no_difference_and_without_spread_nothing_is_tested() -> None:
+    values = {("t", "a"): [0.3] * 5, ("t", "b"): [0.1 + 0.2] * 5, ("t", "c"): [0.31] * 5, ("t", "d"): [0.4, 0.3]}
+    rows = compare(frame(values), "a", "score").set_index("optimizer")
+    assert rows.loc["b", ["difference", "p", "improvement"]].tolist()[:2] == [0, 1]
+    assert rows["verdict"].to_dict() == {"b": "not told apart", "c": "not tested", "d": "not tested"}
+
+
+def test_runs_that_were_not_made_alike_are_told(make: Make, tmp_path: Path) -> None:
+    for seed in range(5):
+        make("sqdf", seed, {"score": [0.1, 0.2, 0.3, 0.4 + 0.01 * seed], "reward_mean": [1.0] * 4})
+        folder = make(
+            "ddpo",
+            seed,
+            {"score": [0.1, 0.2, 0.3, 0.5], "reward_mean": [1.0] * 4},
+            machine={"device": "cuda", "threads": 8},
+        )
+        facts = (folder / "provenance.json").read_text()
+        (folder / "provenance.json").write_text(facts.replace('"torch": "2.6"', '"torch": "2.7"'))
+    said = write_comparison([tmp_path / "results"], "sqdf", "score")
+    assert "Runs of one task differ in `device` (cpu, cuda) and `threads` (1, 8), which may change" in said
+    assert "several versions of `torch` (2.6, 2.7)" in said
+
+
+def test_every_optimizer_has_files_of_its_own(make: Make, tmp_path: Path) -> None:
+    for blend in (0.5, -0.5):
+        make(
+            "genetic",
+            0,
+            {"score": [0.1] * 4, "reward_mean": [1.0] * 4},
+            settings={"blend": blend},
+            experiment=f"{blend}",
+        )
+    make("sqdf", 0, {"score": [0.2] * 4, "reward_mean": [1.0] * 4})
+    found = {
+        write_comparison([tmp_path / "results"], name, "score").splitlines()[-1]
+        for name in ("genetic (blend=0.5)", "genetic (blend=-0.5)")
+    }
+    assert len(found) == 2

@@ -235,8 +235,8 @@ def test_what_rows_pool_is_said(make: Make, results: Path) -> None:
     make("sqdf", 0, metrics(2.0))
     make("sqdf", 1, metrics(2.0), machine={"threads": 2, "reproducible": True})
     make("ddpo", 0, metrics(2.0), machine={"device": "cuda"})
-    words = "Some rows pool runs that differ in `threads` (1, 2) and `reproducible` (True, not recorded), which"
-    assert words in write_report([results]).read_text()
+    page = write_report([results]).read_text()
+    assert "Runs of one task differ in `device` (cpu, cuda) and `threads` (1, 2) and `reproducible` (True, not" in page
 
 
 def test_pooled_processors_are_told(make: Make, results: Path) -> None:
@@ -257,3 +257,23 @@ def test_no_values_of_real_designs_cost_their_marks_only(make: Make, results: Pa
     report = write_report([results])
     assert ("toy", "sqdf", "best") in dict(cells(report.parent / "results.csv"))
     assert "missing" not in report.read_text().replace("toy_hits` is missing", "")
+
+
+def test_settings_may_be_anything(make: Make, results: Path) -> None:
+    """No weight, words for one, and what LaTeX, Markdown and matplotlib read otherwise."""
+    odd = {"kl_weight": None, "target": r"$\foo^{~}$", "note": "```\n# a heading"}
+    for seed in range(2):
+        make("sqdf", seed, metrics(2.0), settings=odd)
+        make("ddpo", seed, metrics(1.0), settings={"kl_weight": "low"})
+    report = write_report([results])
+    page, tex = report.read_text(), (report.parent / "results.tex").read_text()
+    assert "````\nbbo-bench run" in page
+    assert r"\$\textbackslash{}\textbackslash{}foo\textasciicircum{}\{\textasciitilde{}\}\$" in tex
+
+
+def test_what_a_plugin_sets_for_its_pictures_changes_no_figure(make: Make, results: Path, tmp_path: Path) -> None:
+    make("sqdf", 0, metrics(2.0))
+    usual = write_report([results], tmp_path / "usual").with_name("toy_curves.png").read_bytes()
+    with mpl.rc_context({"axes.facecolor": "black", "font.family": "serif", "lines.linewidth": 6}):
+        unusual = write_report([results], tmp_path / "unusual").with_name("toy_curves.png").read_bytes()
+    assert unusual == usual

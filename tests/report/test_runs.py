@@ -62,7 +62,7 @@ def test_one_name_with_two_settings_is_two_rows_that_say_them(make: Make, result
     make("ddpo", 0, SCORES, experiment="weak")
     make("ddpo", 1, SCORES, experiment="strong")
     labels = [(run.optimizer, run.seed) for run in find_runs([results]).complete]
-    assert labels == [("ddpo", 0), ("ddpo", 1), ("sqdf (kl_weight=0.01)", 0), ("sqdf (kl_weight=1.0)", 0)]
+    assert labels == [("ddpo", 0), ("ddpo", 1), ("sqdf (kl_weight=0.01)", 0), ("sqdf (kl_weight=1)", 0)]
 
 
 def test_a_label_is_the_same_beside_other_runs(make: Make, results: Path) -> None:
@@ -102,7 +102,7 @@ def test_shared_runs_beside_other_settings_are_one_optimizer(make: Make, results
     for experiment, seed in (("compared", 0), ("compared", 1), ("smoke", 0)):
         make("sqdf", seed, SCORES, settings={"kl_weight": 0.01}, experiment=experiment)
     labels = [(run.optimizer, run.seed) for run in find_runs([results]).complete]
-    assert labels == [("sqdf (kl_weight=0.01)", 0), ("sqdf (kl_weight=0.01)", 1), ("sqdf (kl_weight=1.0)", 0)]
+    assert labels == [("sqdf (kl_weight=0.01)", 0), ("sqdf (kl_weight=0.01)", 1), ("sqdf (kl_weight=1)", 0)]
 
 
 def test_two_outcomes_of_one_run_are_refused(make: Make, results: Path) -> None:
@@ -124,3 +124,20 @@ def test_sizes_of_an_evaluation_are_not_mixed(make: Make, results: Path) -> None
     make("sqdf", 1, SCORES, evaluation=32)
     with pytest.raises(ReportError, match=r"seed_0 has budget.evaluation=64, .*seed_1 has budget.evaluation=32"):
         find_runs([results])
+
+
+def test_numbers_are_compared_by_their_values(make: Make, results: Path) -> None:
+    make("sqdf", 0, SCORES, settings={"kl_weight": 1, "steps": [1, 2.0]})
+    make("sqdf", 1, SCORES, settings={"kl_weight": 1.0, "steps": [1.0, 2]}, experiment="other")
+    assert len({run.optimizer for run in find_runs([results]).complete}) == 1
+
+
+def test_a_task_by_another_name_is_the_same_one(make: Make, results: Path) -> None:
+    make("sqdf", 0, SCORES, task="third", of_task={"of": "third"})
+    make("sqdf", 1, SCORES, task="the_third", of_task={"of": "third"})
+    make("sqdf", 1, SCORES, task="fourth", of_task={"of": "fourth"})
+    assert [(run.task, run.seed) for run in find_runs([results]).complete] == [
+        ("fourth", 1),
+        ("third", 0),
+        ("third", 1),
+    ]

@@ -38,6 +38,15 @@ def failing(depth: float) -> Law:
     return draw
 
 
+def all_or_nothing(share: float) -> Law:
+    """Zero in a `share` of values and one in the others, with noise of .02: who finds it or not."""
+
+    def draw(rng: Generator, shape: tuple[int, ...]) -> Floats:
+        return (rng.random(shape) >= share) + rng.normal(0, 0.02, shape)
+
+    return draw
+
+
 LAWS: dict[str, Law] = {
     "normal": lambda rng, shape: rng.normal(size=shape),
     "t3": lambda rng, shape: rng.standard_t(3, size=shape),
@@ -45,6 +54,9 @@ LAWS: dict[str, Law] = {
     "failing": failing(3),
     "failing_10": failing(10),
 }
+
+ALL_OR_NOTHING = {f"{share:g} fail": all_or_nothing(share) for share in (0.3, 0.4, 0.5)}
+"""Laws for which no interval from five seeds can hold what it says: most samples hide that there are two outcomes."""
 
 
 @cache
@@ -193,6 +205,8 @@ def main() -> None:
             ]
             rows.append([seeds, name, *shares])
     table("Intervals of interquartile means", ["seeds", "law", *INTERVALS], rows)
+    rows = [[name, *(coverage(report, law, seeds) for seeds in (5, 10, 20))] for name, law in ALL_OR_NOTHING.items()]
+    table("The report's, where a run succeeds or fails", ["law", "5 seeds", "10 seeds", "20 seeds"], rows)
     rows = []
     for tasks in (5, 8, 16):
         for name, law in LAWS.items():

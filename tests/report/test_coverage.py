@@ -19,6 +19,12 @@ def test_intervals_hold_the_truth(law: str, seeds: int) -> None:
     assert 0.93 <= simulation.coverage(simulation.report, simulation.LAWS[law], seeds) <= 0.985
 
 
+@pytest.mark.parametrize("law", simulation.ALL_OR_NOTHING)
+def test_intervals_do_not_hold_where_a_run_succeeds_or_fails(law: str) -> None:
+    """A limit that README states: five such seeds mostly hide that there are two outcomes."""
+    assert 0.4 < simulation.coverage(simulation.report, simulation.ALL_OR_NOTHING[law], 5, 4000) < 0.7
+
+
 def test_bootstraps_do_not() -> None:
     for method in ("percentile", "BCa"):
         interval = simulation.bootstrapped(method)

@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
@@ -148,7 +149,10 @@ def card(parsed: argparse.Namespace) -> int:
 
     choice = _named(parsed.task if "=" in parsed.task else f"task={parsed.task}")
     settings = OmegaConf.to_container(OmegaConf.from_dotlist([_setting(each) for each in parsed.settings]))
-    figures = measure(load_task(choice.name, **settings))  # type: ignore[arg-type]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of constants that were measured elsewhere: they are measured here
+        task = load_task(choice.name, **settings)  # type: ignore[arg-type]
+    figures = measure(task)
     print(_indented(figures), end="")
     for each in differences(figures["scores"]):
         print(f"WARNING: {each}", file=sys.stderr)

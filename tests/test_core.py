@@ -1,4 +1,5 @@
 import dataclasses
+import warnings
 
 import pytest
 import torch
@@ -84,3 +85,12 @@ def test_a_problem_has_the_transitions_of_a_control_task():
     assert observation.tolist() == [[[1.0]]] and action.tolist() == [[[2.0]]]
     assert problem.offline.given.tolist() == [True, False]
     assert load_task("ackley_20").problem((8,), torch.device("cpu")).offline is None
+
+
+def test_a_changed_black_box_is_told_that_its_constants_are_anothers():
+    with pytest.warns(UserWarning, match="for which y_prior and best_known of airfoil were not"):
+        task = load_task("airfoil", alpha=2.0)
+    assert task.alpha == 2.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_task("airfoil", alpha=2.0, y_prior=0.884, best_known=2.396)

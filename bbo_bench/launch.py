@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import json
 import os
 import re
@@ -20,6 +21,8 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Transformer
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -31,6 +34,8 @@ from bbo_bench.plan import ConfigError, Plan, check_names, reason, shown, takes
 from bbo_bench.plugins import KINDS, Choice, Kind, choices, suggestion, unknown
 
 Known = dict[Kind, dict[str, Choice]]
+RAW = "typed_"
+"""Begins what stands, in hexadecimal digits, for the words of a value that Hydra shall hand on as they are."""
 
 
 @dataclass
@@ -78,6 +83,9 @@ def launch(arguments: Sequence[str]) -> None:
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")  # joblib's workers, after Ctrl-C
     try:
         sys.argv += _left_to_runs(arguments)
+        # Hydra takes no sweeper from here, so its own is told how to read values
+        sweeper: Any = Plugins.instance().class_name_to_class[f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"]
+        sweeper.split_arguments = staticmethod(_split)
         hydra.main(config_path="pkg://bbo_bench.conf", config_name="config", version_base="1.3")(job)()
     except (HydraException, OmegaConfBaseException) as error:
         if traceback:
@@ -164,11 +172,36 @@ def _left_to_runs(arguments: Sequence[str]) -> list[str]:
     single = re.compile(rf"((?:{'|'.join(KINDS)})\.[^=]+)=(.*)", re.DOTALL)
     parser = OverridesParser.create()
     return [
-        f"{match[1]}=choice({match[2]})"
+        f"{match[1]}=choice({RAW}{match[2].encode().hex()})"
         if (match := single.fullmatch(word)) and not parser.parse_override(word).is_sweep_override()
         else word
         for word in arguments
     ]
+
+
+def _split(overrides: Sequence[Override], max_batch_size: int | None) -> list[list[list[str]]]:
+    """`BasicSweeper.split_arguments`, but that strings keep their quotes, without which '1e3' would be a number.
+
+    What `_left_to_runs` has wrapped is as it was typed: null too, of which Hydra makes no sweep.
+    """
+    options: dict[str, list[str]] = {}
+    for override in overrides:
+        key = override.get_key_element()
+        if override.is_sweep_override() and not override.is_discrete_sweep():
+            raise HydraException(f"{key}: a sweep lists its values, as in {key}=1,2")
+        if override.is_sweep_override():
+            swept: Iterable[Any] = override.sweep_iterator(Transformer.identity)
+            words = [Override._get_value_element_as_str(value) for value in swept]
+        else:
+            words = [override.get_value_element_as_str()]
+        options[key] = [f"{key}={_typed(word)}" for word in words]
+    batch = [list(each) for each in itertools.product(*options.values())]
+    size = max_batch_size or len(batch)
+    return [batch[i : i + size] for i in range(0, len(batch), size)]
+
+
+def _typed(word: str) -> str:
+    return bytes.fromhex(word.removeprefix(RAW)).decode() if word.startswith(RAW) else word
 
 
 def _check_names(configs: Iterable[DictConfig], known: Known) -> None:
@@ -213,7 +246,7 @@ def _expanded(config: DictConfig) -> Iterator[tuple[DictConfig, list[str]]]:
     lines = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
     arguments: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     overrides = OverridesParser.create(loader).parse_overrides([*lines, *arguments])
-    [batch] = BasicSweeper.split_arguments(overrides, None)
+    [batch] = _split(overrides, None)
     composed: dict[tuple[str, ...], DictConfig] = {}
     for each in batch:
         rest = tuple(line for line in map(str, each) if not line.startswith("seed="))

@@ -147,18 +147,18 @@ def malformed(call, value):
     return type("Malformed", (Steps,), {call: lambda self, *_: value})
 
 
-FULL = torch.zeros(12, 2)
+FULL = torch.zeros(16, 2)
 NAN = FULL.clone().index_fill_(0, torch.tensor([3]), math.nan)
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (FULL[:5], "12 designs were asked for, got 5"),
-        (torch.zeros(12, 3), r"must be `n x 2`, got \(12, 3\)"),
-        (torch.zeros(12), r"must be `n x 2`, got \(12,\)"),
+        (FULL[:5], "16 designs were asked for, got 5"),
+        (torch.zeros(16, 3), r"must be `n x 2`, got \(16, 3\)"),
+        (torch.zeros(16), r"must be `n x 2`, got \(16,\)"),
         (NAN, "must be finite, got 2 entries"),
-        (FULL + math.inf, "must be finite, got 24 entries"),
+        (FULL + math.inf, "must be finite, got 32 entries"),
         (FULL + 100, r"design 0 has 100 at \[0\], where \[-6, 6\] is allowed"),
         (FULL.long(), "must be a floating-point tensor, got torch.int64"),
         (FULL.tolist(), "must be a tensor, got list"),
@@ -168,9 +168,9 @@ NAN = FULL.clone().index_fill_(0, torch.tensor([3]), math.nan)
 @pytest.mark.parametrize("call", ["ask", "recommend"])
 def test_malformed_designs_name_the_optimizer(call, value, message, tmp_path):
     with pytest.raises(OptimizerError, match=rf"^Malformed.{call}: .*{message}"):
-        play(tmp_path, malformed(call, value), Probe(), (12, 12), evaluation=12)
+        play(tmp_path, malformed(call, value), Probe(), (16, 16), evaluation=16)
     assert (tmp_path / "ledger.csv").exists() == (call == "ask"), "the round before is committed, this one is not"
-    play(tmp_path, Steps, Probe(), (12, 12), evaluation=12)
+    play(tmp_path, Steps, Probe(), (16, 16), evaluation=16)
 
 
 @pytest.mark.parametrize("value", [torch.zeros(3), torch.full((8,), math.nan), torch.zeros(8, dtype=torch.long)])

@@ -13,19 +13,14 @@ from torch import Tensor
 
 from bbo_bench.core import Prior, Task
 from bbo_bench.metrics import distinct, diversity, naturalness, reward
+from bbo_bench.names import HITS, KEYS, METRICS, SETTINGS, reference
 from bbo_bench.oracle import TaskError, finite, true_scores, validity
 from bbo_bench.seeding import generator
 
 NAN = float("nan")
 """Not available: the optimizer, prior or task has no such thing, or it is not measured in this round."""
 
-TAKEN = {
-    *("task", "optimizer", "method", "seed", "experiment", "folder", "round", "queries", "index", "observed", "true"),
-    *("score", "distinct_top", "best", "top10", "auc_top10", "reward_mean", "reward_q90", "reward_max", "normalized"),
-    *("validity", "elbo_z", "frechet", "precision", "density", "pairwise", "vendi", "recall", "coverage", "unique"),
-    *("proxy_gap", "validated_mean", "validated_reward", "validated_share", "device", "threads", "reproducible"),
-    *(f"hits_{level}" for level in distinct.LEVELS),
-}
+TAKEN = {*KEYS, *SETTINGS, *METRICS, *HITS}
 """Columns that no metric of a task's own can be."""
 
 
@@ -45,7 +40,7 @@ def own_metrics(task: Task, x: Tensor) -> dict[str, float]:
     """
     found = task.metrics(x)
     for key in found:
-        if key in TAKEN or key.endswith("_reference") or not re.fullmatch(r"[^\W\d]\w*", key):
+        if key in TAKEN or key.endswith(reference("")) or not re.fullmatch(r"[^\W\d]\w*", key):
             raise TaskError(
                 f"{type(task).__name__}.metrics calls one {key!r}; choose a word that no run records otherwise and "
                 "that does not end in _reference"
@@ -102,11 +97,7 @@ class Evaluator:
         seed: int,
         device: torch.device | str = "cpu",
     ) -> None:
-        if evaluation % distinct.SHARE:
-            raise ValueError(
-                f"budget.evaluation must be a multiple of {distinct.SHARE}, as one design in {distinct.SHARE} is "
-                f"shipped, or 0 to switch it off, got {evaluation}"
-            )
+        distinct.check_size(evaluation)
         self.task, self.prior = task, prior
         self.size, self.validation, self.budget = evaluation, validation, budget
         self.seed, self.device = seed, device

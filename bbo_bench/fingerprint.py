@@ -38,8 +38,8 @@ def _tensors(root: object) -> Iterator[Tensor]:
         if isinstance(each, Tensor):
             yield each
         elif isinstance(each, np.ndarray):
-            if each.dtype.kind in "fiub":
-                yield torch.from_numpy(each)
+            if each.dtype.kind in "biufc":  # by its bytes, as torch has not all of its types
+                yield torch.from_numpy(np.frombuffer(each.tobytes(), np.uint8).copy())
         elif isinstance(each, Mapping):
             queue += each.values()
         elif isinstance(each, list | tuple | set | frozenset):

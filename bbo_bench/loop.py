@@ -19,6 +19,7 @@ from bbo_bench.core import Optimizer, Problem, Task
 from bbo_bench.device import precise
 from bbo_bench.evaluation import Evaluator
 from bbo_bench.fingerprint import fingerprint
+from bbo_bench.metrics.distinct import check_size
 from bbo_bench.oracle import Oracle, Scores
 from bbo_bench.provenance import peak_memory, provenance, reset_peak_memory
 from bbo_bench.record import Record, Round
@@ -48,6 +49,7 @@ class Budget:
     def __post_init__(self) -> None:
         if not self.rounds or min(self.rounds) < 1:
             raise ValueError(f"budget.rounds must be positive numbers of queries, got {list(self.rounds)}")
+        check_size(self.evaluation)
         if self.evaluation < 0 or not 0 <= self.validation <= self.evaluation:
             raise ValueError(
                 "a budget needs 0 <= validation <= evaluation, "

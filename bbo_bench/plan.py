@@ -166,8 +166,6 @@ def check_names(choice: Choice, settings: Mapping[str, Any]) -> None:
     for key, value in settings.items():
         if isinstance(choice.settings.get(key), int | float) and isinstance(value, str):
             raise PluginError(f"{label}: {key} must be a number like {choice.settings[key]}, got {value!r}")
-        if type(choice.settings.get(key)) is int and isinstance(value, float) and not value.is_integer():
-            raise PluginError(f"{label}: {key} must be a whole number like {choice.settings[key]}, got {value}")
         if isinstance(inner := choice.settings.get(key), Mapping) and isinstance(value, str):
             example = next((f", like {choice.kind}.{key}.{each}=" for each in inner if each[0] != "_"), "")
             raise PluginError(f"{label}: {key} must be null, or have settings of its own{example}; got {value!r}")
@@ -261,6 +259,10 @@ def _check_keys(label: str, settings: Mapping[str, Any], taken: list[inspect.Par
     unknown = [] if any(p.kind is p.VAR_KEYWORD for p in taken) else sorted(keys - named.keys())
     if unknown:
         raise PluginError(f"{label} has no setting {unknown[0]}; {suggestion(unknown[0], named)}")
+    for key in keys & named.keys():
+        value = settings[key]
+        if named[key].annotation in (int, "int") and isinstance(value, float) and not value.is_integer():
+            raise PluginError(f"{label}: {key} must be a whole number, got {value}")
     absent = sorted(name for name, p in named.items() if p.default is p.empty and name not in keys)
     if absent and not settings.get("_partial_"):
         raise PluginError(f"{label} needs a value for {', '.join(absent)}; add it to the YAML or set it with +")

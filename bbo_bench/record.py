@@ -176,10 +176,8 @@ class Record:
         if not (committed or data):
             _write(path, yaml.safe_dump(dict(self.config), sort_keys=False).encode())
             return
-        before, now = (
-            _load(path, lambda file: _flat(yaml.safe_load(file.read_text(encoding="utf-8")))),
-            _flat(self.config),
-        )
+        before = _load(path, lambda file: _flat(yaml.safe_load(file.read_text(encoding="utf-8"))))
+        now = _flat(self.config)
         changed = [
             f"{key}: {before.get(key, 'absent')} there, {now.get(key, 'absent')} now"
             for key in sorted(before.keys() | now.keys())

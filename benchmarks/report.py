@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from bbo_bench.names import HITS, METRICS, PRIOR
 from bbo_bench.plugins import choices
-from bbo_bench.report.names import HITS, METRICS, PRIOR
 
 OPTIMIZERS, SEEDS = 50, 10
 ROUNDS = (64, 128, 256, 512)

@@ -135,3 +135,10 @@ def test_what_is_no_tensor_is_refused_before_it_is_charged(x):
     with pytest.raises(ValueError, match="designs must be a tensor"):
         true_scores(Probe(), x)
     assert oracle.spent == 0
+
+
+def test_noise_has_no_negative_size():
+    task = Probe()
+    task.noise_std = -1.0
+    with pytest.raises(TaskError, match=r"Probe.noise_std must be 0 or more, got -1.0"):
+        Oracle(task, 8)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bbo_bench import plugins
+from bbo_bench.plan import check
 from bbo_bench.plugins import PluginError, choices, find
 
 TESTS = Path(__file__).parent
@@ -178,3 +179,10 @@ def test_a_reserved_word_is_refused_by_name(cli, toys, tmp_path, word):
         assert (status, len(err.splitlines())) == (1, 1)
         assert f"optimizer {plugin}: no setting may be called {word}, which the suite uses itself; rename" in err
     assert not (tmp_path / "results").exists()
+
+
+def test_whole_numbers_are_whole():
+    genetic = find("optimizer", "genetic")
+    check(genetic, genetic.settings | {"parents": 3.0, "blend": 0.25})
+    with pytest.raises(PluginError, match=r"optimizer genetic: parents must be a whole number, got 2.5"):
+        check(genetic, genetic.settings | {"parents": 2.5})

@@ -16,9 +16,9 @@ from hydra.utils import instantiate
 
 from bbo_bench import load_results
 from bbo_bench.launch import Sweep
+from bbo_bench.names import METRICS
 from bbo_bench.plan import Plan
 from bbo_bench.plugins import choices, find
-from bbo_bench.report.names import METRICS
 from bbo_bench.seeding import generator
 
 ROOT = Path(__file__).parents[1]
@@ -134,20 +134,20 @@ def test_the_targets_of_make_exist(line):
 
 @pytest.mark.parametrize("line", [line for line in RUNS if not LARGE.search(line)])
 def test_a_run_is_planned_as_it_is_written(planned, line):
-    plans_as_written(planned, line)
+    assert plans_as_written(planned, line)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", [line for line in RUNS if LARGE.search(line)])
 def test_a_large_sweep_is_planned_as_it_is_written(planned, line):
-    plans_as_written(planned, line)
+    assert plans_as_written(planned, line)
 
 
 def plans_as_written(planned, line):
     for option, module in LAUNCHERS.items():
         if option in line and find_spec(f"hydra_plugins.{module}") is None:
             pytest.skip(f"{module} is not installed")
-    assert planned(line)
+    return planned(line)
 
 
 def test_the_commands_work_one_after_the_other(planned, cli):

@@ -19,6 +19,15 @@ ROUNDING = 1e-9
 """Relative error of a distance: designs just `spacing` apart, as discrete ones often are, count as distinct."""
 
 
+def check_size(m: int) -> None:
+    """Raise `ValueError` unless of `m` recommended designs a whole number is shipped."""
+    if m % SHARE:
+        raise ValueError(
+            f"budget.evaluation must be a multiple of {SHARE}, as one design in {SHARE} is shipped, or 0 to switch it "
+            f"off, got {m}"
+        )
+
+
 def slots(m: int) -> int:
     """How many of `m` recommended designs are shipped."""
     return max(1, m // SHARE)

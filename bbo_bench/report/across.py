@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bbo_bench.names import headline
 from bbo_bench.report.blocks import block
 from bbo_bench.report.families import families
 from bbo_bench.report.improvement import matrix
-from bbo_bench.report.names import headline
 from bbo_bench.report.profiles import profiles
 from bbo_bench.report.ranks import diagram
 from bbo_bench.report.runs import Run

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import t, trim_mean, ttest_1samp
 
-from bbo_bench.report.names import bounds, headline
+from bbo_bench.names import bounds, headline
 
 Floats = NDArray[np.float64]
 CUT = 0.25

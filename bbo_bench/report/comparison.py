@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bbo_bench.names import KEYS, SETTINGS, reference
 from bbo_bench.plan import shown
 from bbo_bench.plugins import unknown
 from bbo_bench.report.aggregate import ENOUGH
 from bbo_bench.report.frame import frame
-from bbo_bench.report.names import KEYS, SETTINGS, reference
 from bbo_bench.report.page import cautions, left_out
 from bbo_bench.report.paired import ALL, LEVEL, SIZES, averaged, compare, words
 from bbo_bench.report.runs import ReportError, find_runs

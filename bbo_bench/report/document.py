@@ -11,6 +11,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bbo_bench.names import HITS, METRICS, headline, own
 from bbo_bench.oracle import TaskError
 from bbo_bench.plan import shown
 from bbo_bench.plugins import PluginError
@@ -32,7 +33,6 @@ from bbo_bench.report.families import Families, distinct, families, order
 from bbo_bench.report.frame import frame
 from bbo_bench.report.gallery import gallery
 from bbo_bench.report.layout import MANY, theme
-from bbo_bench.report.names import HITS, METRICS, headline, own
 from bbo_bench.report.runs import ReportError, Run, find_runs
 from bbo_bench.report.sweep import sweep, sweeps
 

@@ -13,9 +13,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
+from bbo_bench.names import AXES, DATA, PRIOR, reference, short
 from bbo_bench.report.families import Families, distinct
 from bbo_bench.report.layout import panels
-from bbo_bench.report.names import AXES, DATA, PRIOR, reference, short
 from bbo_bench.report.style import BEHIND, Style, style
 
 CURVES = ("distinct_top", "reward_mean", "best", "validity", "elbo_z", "pairwise", "proxy_gap")

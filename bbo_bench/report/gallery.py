@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from bbo_bench.core import Task
+from bbo_bench.names import DATA, PRIOR, short
 from bbo_bench.oracle import true_scores
 from bbo_bench.report.figures import DATA_COLOR
-from bbo_bench.report.names import DATA, PRIOR, short
 from bbo_bench.report.runs import Run, designs
 from bbo_bench.report.style import group_style, style
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.optimize import isotonic_regression
 
+from bbo_bench.names import AXES, DATA, HITS, PRIOR, reference, short
 from bbo_bench.report.families import Families, distinct
 from bbo_bench.report.figures import (
     CURVES,
@@ -26,7 +27,6 @@ from bbo_bench.report.figures import (
     wide,
 )
 from bbo_bench.report.layout import MANY, PANEL, legend
-from bbo_bench.report.names import AXES, DATA, HITS, PRIOR, reference, short
 from bbo_bench.report.style import BEHIND, OTHERS, grouped, style
 
 TOP = 4

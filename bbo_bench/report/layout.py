@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bbo_bench.report.names import AXES, PRIOR, short
+from bbo_bench.names import AXES, PRIOR, short
 from bbo_bench.report.style import ARMS, BEHIND, arm_of, grouped
 
 MANY = 10

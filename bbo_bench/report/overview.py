@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bbo_bench.names import AXES, DATA, PRIOR, headline, short
 from bbo_bench.report.families import Families, distinct
 from bbo_bench.report.figures import DATA_LINE, few
 from bbo_bench.report.layout import PANEL, legend
-from bbo_bench.report.names import AXES, DATA, PRIOR, headline, short
 from bbo_bench.report.style import ARMS, Style, group_style, grouped, style
 
 COLUMNS = ("score", "distinct_top", "normalized", "validity", "pairwise")

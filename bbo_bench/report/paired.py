@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bbo_bench.names import HITS, METRICS
 from bbo_bench.report.aggregate import ROUNDING, Floats, at_the_end, student
 from bbo_bench.report.hierarchy import over
-from bbo_bench.report.names import HITS, METRICS
 
 LEVEL = 0.05
 ALL = "all tasks"

@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bbo_bench.names import AXES, PRIOR
 from bbo_bench.report.aggregate import Floats
 from bbo_bench.report.blocks import Block
 from bbo_bench.report.families import Families
 from bbo_bench.report.figures import key
 from bbo_bench.report.hierarchy import over
 from bbo_bench.report.layout import panels
-from bbo_bench.report.names import AXES, PRIOR
 from bbo_bench.report.style import BEHIND, style
 
 POINTS = 101

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bbo_bench.names import PRIOR
 from bbo_bench.report.families import Families
 from bbo_bench.report.figures import key
 from bbo_bench.report.layout import panels
-from bbo_bench.report.names import PRIOR
 from bbo_bench.report.runs import Run
 from bbo_bench.report.style import BEHIND, style
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from bbo_bench.report.names import PRIOR
+from bbo_bench.names import PRIOR
 
 
 class Group(NamedTuple):

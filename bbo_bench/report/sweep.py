@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bbo_bench.names import DATA, PRIOR, own
 from bbo_bench.report.families import KL_WEIGHT
 from bbo_bench.report.figures import DATA_LINE, curve, key
 from bbo_bench.report.labels import flat
 from bbo_bench.report.layout import panels
-from bbo_bench.report.names import DATA, PRIOR, own
 from bbo_bench.report.runs import Run
 from bbo_bench.report.style import style
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from bbo_bench.names import DATA, HITS, METRICS, PRIOR, own, reference
 from bbo_bench.report.aggregate import ESTIMATE, SEEDS, at_the_end
-from bbo_bench.report.names import DATA, HITS, METRICS, PRIOR, own, reference
 from bbo_bench.report.runs import Run
 
 PRIOR_LEVEL = {"normalized": 0.0}

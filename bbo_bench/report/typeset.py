@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from bbo_bench.names import AXES, DATA, GROUPS, OWN, headline, own
 from bbo_bench.report.families import KL_WEIGHT, Families, distinct
-from bbo_bench.report.names import AXES, DATA, GROUPS, OWN, headline, own
 from bbo_bench.report.style import grouped
 from bbo_bench.report.tables import PHASES
 

@@ -13,9 +13,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from bbo_bench.names import PRIOR
 from bbo_bench.recorded import recorded_task
 from bbo_bench.report.layout import theme
-from bbo_bench.report.names import PRIOR
 from bbo_bench.report.runs import ReportError, Run, designs, find_runs
 from bbo_bench.tasks.nav1d import Nav1D
 from bbo_bench.tasks.nav1d.drawing import draw_landscape

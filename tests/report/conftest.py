@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from bbo_bench.report.names import METRICS
+from bbo_bench.names import METRICS
 
 ROUNDS = (64, 128, 256, 512)
 REFERENCE = {"reward_mean": 1.0, "validity": 0.95, "pairwise": 0.5, "vendi": 0.2, "unique": 1.0}

@@ -11,9 +11,10 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from bbo_bench import names
 from bbo_bench.plugins import find
 from bbo_bench.recorded import recorded_task
-from bbo_bench.report import aggregate, names, summary_text, tables, write_report
+from bbo_bench.report import aggregate, summary_text, tables, write_report
 from bbo_bench.report.families import families
 from bbo_bench.report.figures import curves, trade_off
 from bbo_bench.report.frame import frame

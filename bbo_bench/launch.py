@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -62,6 +62,13 @@ class Schema:
     results: str = MISSING
 
 
+class _Shared(dict[str, Any]):
+    """The content of Hydra's store, which it copies whole for every run that it composes, only to read it."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
 def launch(arguments: Sequence[str]) -> None:
     """Run what Hydra's command line describes.
 
@@ -71,6 +78,7 @@ def launch(arguments: Sequence[str]) -> None:
         SystemExit: If a run fails.
     """
     store = ConfigStore.instance()
+    store.repo = _Shared(store.repo)
     store.store(name="schema", node=Schema)
     known = _known()
     sys.argv = ["bbo-bench run"]  # which Hydra's parsers read their name from
@@ -83,9 +91,10 @@ def launch(arguments: Sequence[str]) -> None:
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")  # joblib's workers, after Ctrl-C
     try:
         sys.argv += _left_to_runs(arguments)
-        # Hydra takes no sweeper from here, so its own is told how to read values
+        # Hydra takes no sweeper from here, so its own is told how to read values, and that `Sweep` has checked the runs
         sweeper: Any = Plugins.instance().class_name_to_class[f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"]
         sweeper.split_arguments = staticmethod(_split)
+        sweeper.validate_batch_is_legal = lambda self, batch: None
         hydra.main(config_path="pkg://bbo_bench.conf", config_name="config", version_base="1.3")(job)()
     except (HydraException, OmegaConfBaseException) as error:
         if traceback:

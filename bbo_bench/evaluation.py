@@ -38,7 +38,7 @@ def own_metrics(task: Task, x: Tensor) -> dict[str, float]:
     Raises:
         TaskError: If one has the name of something that a run records, or is not a word.
     """
-    found = task.metrics(x)
+    found = task.metrics(x.clone())
     for key in found:
         if key in TAKEN or key.endswith(reference("")) or not re.fullmatch(r"[^\W\d]\w*", key):
             raise TaskError(
@@ -169,11 +169,11 @@ class Evaluator:
 
     def _qualities(self, x: Tensor, features: Tensor, y: Tensor, valid: Tensor, spacing: float) -> Tensor:
         """Of those of `n x shape` designs that are valid and mutually distinct, the best first."""
-        kept = distinct.distinct(self.task.canonical(x)[valid], features[valid], y[valid], spacing)
+        kept = distinct.distinct(self.task.canonical(x.clone())[valid], features[valid], y[valid], spacing)
         return distinct.quality(kept, self.task.y_prior, self.task.best_known)
 
     def _queried(self, x: Tensor, y: Tensor) -> dict[str, float]:
-        curve = reward.top(self.task.canonical(x), y)
+        curve = reward.top(self.task.canonical(x.clone()), y)
         return {"best": reward.best(y), "top10": float(curve[-1]), "auc_top10": reward.auc(curve)}
 
     def _rewards(self, y: Tensor) -> dict[str, float]:
@@ -201,7 +201,7 @@ class Evaluator:
             "vendi": diversity.vendi(features, real.bandwidth),
             "recall": naturalness.recall(features, real.subset),
             "coverage": naturalness.coverage(features, real.subset),
-            "unique": diversity.unique(self.task.canonical(x)),
+            "unique": diversity.unique(self.task.canonical(x.clone())),
         }
 
     def _validated(self, x: Tensor, y: Tensor, drawn: Tensor) -> dict[str, float]:
@@ -235,7 +235,7 @@ class Evaluator:
             "validity": float(validity(self.task, x).double().mean()),
             "pairwise": diversity.pairwise(subset),
             "vendi": diversity.vendi(subset, bandwidth),
-            "unique": diversity.unique(self.task.canonical(few)),
+            "unique": diversity.unique(self.task.canonical(few.clone())),
         } | own_metrics(self.task, few)
         return _Reference(
             features,
@@ -248,7 +248,7 @@ class Evaluator:
         )
 
     def _features(self, x: Tensor) -> Tensor:
-        features = self.task.features(x).double()
+        features = self.task.features(x.clone()).double()
         if features.ndim != 2 or len(features) != len(x) or not features.isfinite().all():
             name = type(self.task).__name__
             raise TaskError(f"{name}.features must be finite and {len(x)} x f, got a tensor of {tuple(features.shape)}")
@@ -257,4 +257,4 @@ class Evaluator:
     def _elbo(self, x: Tensor) -> Tensor | None:
         if not isinstance(self.prior, Likelihood):
             return None
-        return self.prior.elbo(self.prior.encode(x.to(self.device))).cpu()
+        return self.prior.elbo(self.prior.encode(x.to(self.device, copy=True))).cpu()

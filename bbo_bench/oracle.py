@@ -82,7 +82,7 @@ def true_scores(task: Task, x: Tensor) -> Tensor:
     """
     x = task.domain.check(x)
     try:
-        y = task.evaluate(x).double()
+        y = task.evaluate(x.clone()).double()  # what a task does to its input reaches nothing
     except Exception as error:
         name, first = type(task).__name__, f", the first of them {x[0].tolist()}" if len(x) else ""
         what = f"{type(error).__name__} ({error}) on {len(x)} designs{first}"
@@ -105,7 +105,7 @@ def validity(task: Task, x: Tensor) -> Tensor:
     Raises:
         TaskError: If they have a wrong shape or type.
     """
-    valid = task.valid(x)
+    valid = task.valid(x.clone())
     if valid.shape != x.shape[:1] or valid.dtype != torch.bool:
         name = type(task).__name__
         raise TaskError(f"{name}.valid must give {len(x)} bools, got {valid.dtype} of {tuple(valid.shape)}")

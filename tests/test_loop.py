@@ -225,6 +225,17 @@ def test_what_an_optimizer_does_to_its_prior_moves_no_evaluation(tmp_path, monke
     assert play(tmp_path / "changed", InPlace, Probe(), ROUNDS[:1]) == whole
 
 
+@pytest.mark.parametrize("method", ["evaluate", "valid", "features", "canonical", "metrics", "validate"])
+def test_what_a_task_does_to_designs_reaches_no_record(tmp_path, method):
+    def clearing(self, x):
+        out = getattr(Probe, method)(self, x.clone())
+        x.zero_()
+        return out
+
+    vandal = type("Vandal", (Probe,), {method: clearing})
+    assert play(tmp_path / "cleared", Steps, vandal(), ROUNDS) == play(tmp_path / "kept", Steps, Probe(), ROUNDS)
+
+
 @pytest.mark.parametrize(
     ("method", "answer", "message"),
     [

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bbo_bench.core import Task
 from bbo_bench.names import DATA, PRIOR, short
-from bbo_bench.oracle import true_scores
+from bbo_bench.oracle import true_scores, validity
 from bbo_bench.report.figures import DATA_COLOR
 from bbo_bench.report.runs import Run, designs
 from bbo_bench.report.style import group_style, style
@@ -62,9 +62,9 @@ def _spread(task: Task, x: Tensor) -> Tensor:
 
 def _row(task: Task, axes: Sequence[Axes], name: str, group: str, x: Tensor) -> float:
     """Draw one row of designs; the height that it needs, in widths of a design."""
-    score, valid = true_scores(task, x), task.valid(x)
+    score, valid = true_scores(task, x), validity(task, x)
     for i, panel in enumerate(axes):
-        task.render(x[i], panel)
+        task.render(x[i].clone(), panel)
         panel.set_axis_off()
         words = f"{float(score[i]):.3g}" + ("" if valid[i] else " invalid")
         panel.set_title(words, fontsize=8, color="black" if valid[i] else INVALID, pad=2)

@@ -90,11 +90,20 @@ class TaskSuite:
             assert self.task().domain.check(x) is x, "domain.check must return the designs unchanged"
 
     def test_scores(self) -> None:
-        """Scores are one per design, and finite or −inf; `evaluate` leaves the designs as they are."""
+        """Scores are one per design, and finite or −inf."""
         for x in self.designs().values():
-            before = x.clone()
             true_scores(self.task(), x)
-            assert torch.equal(x, before), "evaluate must not change the designs"
+
+    @pytest.mark.parametrize("call", ["evaluate", "valid", "features", "canonical", "metrics", "validate", "render"])
+    def test_designs_are_left_as_they_are(self, call: str) -> None:
+        """Nothing that is asked about designs changes them."""
+        x = self.designs()["reference"][:4].clone()
+        before = x.clone()
+        if call == "render":
+            self.task().render(x[0], Figure().add_subplot())
+        else:
+            getattr(self.task(), call)(x)
+        assert torch.equal(x, before), f"{call} must not change the designs"
 
     def test_scores_are_deterministic(self) -> None:
         """The true score has no noise."""

@@ -103,6 +103,15 @@ class LosesMetrics(Probe):
         return {"mean": float(x.mean())} if len(x) else {}
 
 
+class Clears(Probe):
+    def features(self, x):
+        return x.zero_()
+
+    def render(self, x, axes):
+        super().render(x, axes)
+        x.zero_()
+
+
 @pytest.mark.parametrize(
     ("task", "test"),
     [
@@ -131,6 +140,17 @@ def test_a_fault_of_a_task_is_caught(task, test):
 
     with pytest.raises((AssertionError, TaskError)):
         getattr(Suite(), test)()
+
+
+@pytest.mark.parametrize("call", ["features", "render"])
+def test_a_task_that_changes_designs_is_caught(call):
+    class Suite(TaskSuite):
+        @classmethod
+        def fresh(cls):
+            return Clears()
+
+    with pytest.raises(AssertionError, match=f"{call} must not change the designs"):
+        Suite().test_designs_are_left_as_they_are(call)
 
 
 @pytest.mark.parametrize(

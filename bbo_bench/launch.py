@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import inspect
 import itertools
 import json
 import os
@@ -32,8 +33,10 @@ from omegaconf.errors import OmegaConfBaseException
 from bbo_bench.arguments import SWEEP, check_arguments
 from bbo_bench.plan import ConfigError, Plan, check_names, reason, shown, takes
 from bbo_bench.plugins import KINDS, Choice, Kind, choices, suggestion, unknown
+from bbo_bench.workers import Note, outlasting
 
 Known = dict[Kind, dict[str, Choice]]
+JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
 RAW = "typed_"
 """Begins what stands, in hexadecimal digits, for the words of a value that Hydra shall hand on as they are."""
 
@@ -58,6 +61,7 @@ class Schema:
     seed: int = MISSING
     device: str = MISSING
     threads: int = MISSING
+    timeout: float | None = None
     reproducible: str = MISSING
     results: str = MISSING
 
@@ -95,6 +99,9 @@ def launch(arguments: Sequence[str]) -> None:
         sweeper: Any = Plugins.instance().class_name_to_class[f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"]
         sweeper.split_arguments = staticmethod(_split)
         sweeper.validate_batch_is_legal = lambda self, batch: None
+        launcher: Any = Plugins.instance().class_name_to_class.get(JOBLIB)
+        if launcher:
+            launcher.launch = outlasting(inspect.unwrap(launcher.launch))
         hydra.main(config_path="pkg://bbo_bench.conf", config_name="config", version_base="1.3")(job)()
     except (HydraException, OmegaConfBaseException) as error:
         if traceback:
@@ -105,21 +112,30 @@ def launch(arguments: Sequence[str]) -> None:
 def job(config: DictConfig) -> None:
     """Make one run and say what came of it. In a sweep its failure is noted for the summary, the other runs go on."""
     settings = HydraConfig.get()
+    if settings.mode == RunMode.MULTIRUN:
+        _noted_job(config, settings, Note(Path(settings.runtime.cwd, settings.sweep.dir), settings.job.num))
+        return
     try:
         plan = _plan(config, settings, _known())
-        if settings.mode != RunMode.MULTIRUN:
-            _check_pairs([plan])
-        plan.execute(_line(settings))
-        if settings.mode != RunMode.MULTIRUN:  # it would tear the bars of runs side by side
-            print(plan.outcome())
+        _check_pairs([plan])
+        plan.execute()
     except Exception as error:
-        if settings.mode != RunMode.MULTIRUN:
-            raise SystemExit(f"error: {reason(error)}") from error
-        note = Path(settings.runtime.cwd, settings.sweep.dir, f"{settings.job.num}.failed")
+        raise SystemExit(f"error: {reason(error)}") from error
+    print(plan.outcome())
+
+
+def _noted_job(config: DictConfig, settings: Any, note: Note) -> None:
+    if note.failed:  # it ended its process
+        return
+    note.begin()
+    try:
+        _plan(config, settings, _known()).execute(_line(settings))
+    except Exception as error:
         try:
-            note.write_text(reason(error), encoding="utf-8")
+            note.fail(reason(error))
         except OSError:
             print(f"failed: {reason(error)}", file=sys.stderr)
+    note.end()
 
 
 class Sweep(Callback):
@@ -149,7 +165,7 @@ class Sweep(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print a line per failed run, with its reason, and make the command exit non-zero."""
         notes = Path(config.hydra.sweep.dir).absolute()
-        failed = {i: _outcome(plan, notes / f"{i}.failed") for i, plan in enumerate(self.plans)}
+        failed = {i: _outcome(plan, Note(notes, i)) for i, plan in enumerate(self.plans)}
         failed = {i: why for i, why in failed.items() if why}
         _tidy(notes)
         print(f"{len(self.plans) - len(failed)} of {len(self.plans)} runs are complete", file=sys.stderr)
@@ -229,8 +245,6 @@ def _check_pairs(plans: Sequence[Plan]) -> None:
 
 def _line(settings: Any) -> int:
     """The line of a run's progress bar: runs of one machine that go side by side have different ones."""
-    if settings.mode != RunMode.MULTIRUN:
-        return 0
     jobs = settings.launcher.get("n_jobs", 1)
     return int(settings.job.num % (jobs if jobs > 0 else os.cpu_count() or 1))
 
@@ -264,10 +278,10 @@ def _expanded(config: DictConfig) -> Iterator[tuple[DictConfig, list[str]]]:
         yield composed[rest], [line for line in map(str, each) if line.startswith("seed=")]
 
 
-def _outcome(plan: Plan, note: Path) -> str | None:
+def _outcome(plan: Plan, note: Note) -> str | None:
     """Why a run failed, or None if it is complete."""
-    if note.exists():
-        return note.read_text(encoding="utf-8")
+    if note.failed:
+        return note.failed
     provenance = plan.folder / "provenance.json"
     try:
         if provenance.exists() and json.loads(provenance.read_text(encoding="utf-8"))["complete"]:
@@ -280,7 +294,7 @@ def _outcome(plan: Plan, note: Path) -> str | None:
 def _tidy(folder: Path) -> None:
     """Remove what a sweep leaves; the logs of a cluster's jobs stay."""
     with suppress(OSError):
-        for file in (*folder.glob("*.failed"), folder / "multirun.yaml"):
+        for file in (*folder.glob("*.failed"), *folder.glob("*.begun"), folder / "multirun.yaml"):
             file.unlink(missing_ok=True)
         folder.rmdir()
 

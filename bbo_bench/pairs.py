@@ -10,6 +10,7 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
+from bbo_bench.containment import contained
 from bbo_bench.core import Problem, UnsuitableError
 from bbo_bench.device import limited_threads
 from bbo_bench.plan import ConfigError, Plan, check, reason
@@ -43,12 +44,14 @@ def _refused(plans: list[Plan]) -> list[str]:
     task = plans[0].config["task"]["name"]
     with limited_threads(plans[0].config["threads"]):
         try:
-            problem = plans[0].task().problem(tuple(plans[0].config["budget"]["rounds"]), torch.device("cpu"))
+            with contained():
+                problem = plans[0].task().problem(tuple(plans[0].config["budget"]["rounds"]), torch.device("cpu"))
         except Exception as error:
             return [f"task {task} cannot be built: {reason(error)}"]
         for plan in plans:
             try:
-                plan.build()(problem, generator(0, "pair"))
+                with contained():
+                    plan.build()(problem, generator(0, "pair"))
             except Exception as error:
                 cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
                 unsuitable |= (never := isinstance(cause, UnsuitableError))

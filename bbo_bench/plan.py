@@ -41,10 +41,12 @@ class Plan:
     Attributes:
         folder: `results/<name>/<task>/<optimizer>/seed_<n>`.
         config: All that its outcome depends on, resolved; this is what the run's folder records.
+        timeout: Seconds that it may take; None for as long as it likes.
     """
 
     folder: Path
     config: dict[str, Any]
+    timeout: float | None = None
 
     @classmethod
     def of(cls, config: DictConfig, names: Mapping[str, str], known: Mapping[Kind, Mapping[str, Choice]]) -> Plan:
@@ -69,9 +71,14 @@ class Plan:
         for kind in KINDS:
             check(chosen[kind], values[kind])
         check_constants(chosen["task"], values["task"])
+        for key in ("name", "results"):
+            if not values[key]:
+                raise ConfigError(f"{key} needs a value, got {config._get_node(key)}, which is {values[key]}")
         seed, threads = values["seed"], values["threads"]
         if seed < 0 or threads < 1:
             raise ConfigError(f"seed must be at least 0 and threads at least 1, got seed={seed}, threads={threads}")
+        if values["timeout"] is not None and not values["timeout"] > 0:
+            raise ConfigError(f"timeout must be above 0 seconds, or null for none, got {values['timeout']}")
         device = resolve(values["device"])
         strict = {"reproducible": STRICT} if values["reproducible"] == STRICT else {}  # `fast` changes nothing
         if strict and device.type != "cpu":
@@ -92,6 +99,7 @@ class Plan:
                 "threads": threads,
                 **strict,
             },
+            values["timeout"],
         )
 
     def execute(self, position: int = 0) -> None:
@@ -102,6 +110,7 @@ class Plan:
         """
         import torch
 
+        from bbo_bench.containment import contained
         from bbo_bench.device import limited_threads
         from bbo_bench.loop import run
         from bbo_bench.record import Record
@@ -111,7 +120,7 @@ class Plan:
                 print(f"{shown(self.folder)} is complete: skipped", flush=True)
                 return
             try:
-                with limited_threads(self.config["threads"]):
+                with contained(self.timeout), limited_threads(self.config["threads"]):
                     run(
                         self.task(),
                         self.build(),
@@ -271,5 +280,5 @@ def _check_keys(label: str, settings: Mapping[str, Any], taken: list[inspect.Par
 def _imported(label: str, target: str) -> Any:
     try:
         return imported(target)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"{label} cannot be imported: {target} raised {type(error).__name__}: {error}") from error

@@ -1,6 +1,8 @@
+import os
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -218,7 +220,8 @@ def test_results_that_cannot_be_written_are_an_error(cli, tmp_path, mode):
 
 def test_ctrl_c_is_one_line(cli, monkeypatch):
     def interrupt(*arguments, **options):
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
 
     monkeypatch.setattr("bbo_bench.loop.run", interrupt)
     status, _, err = cli(*RUN, *TINY)
@@ -254,6 +257,7 @@ def test_commands_that_name_a_plugin_say_when_there_is_none(cli):
 def test_a_typo_is_refused_before_anything_heavy_is_imported(word):
     program = f"""
 import sys
+import time
 from bbo_bench.cli import main
 try:
     status = main(["run", "-m", "task=airfoil", "optimizer=sqdf", {word!r}])

@@ -1,0 +1,61 @@
+"""Designs at random, until `tell` does what `fault` says."""
+
+import itertools
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+import torch
+
+from bbo_bench.core import Optimizer
+
+
+class ToyFaulty(Optimizer):
+    def __init__(self, problem, rng, *, fault="none"):
+        super().__init__(problem, rng)
+        self.fault = fault
+
+    def ask(self, n):
+        return self.problem.domain.sample(n, self.rng)
+
+    def tell(self, x, y):
+        if self.fault != "none":
+            FAULTS[self.fault]()
+
+    recommend = ask
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+
+
+def leave_changed():
+    """All that a process has one of."""
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    torch.set_num_threads(3)
+    torch.manual_seed(1)
+    np.random.seed(1)
+    np.seterr(all="raise")
+    os.chdir("/")
+    os.environ["BBO_BENCH_PLUGINS"] = "/nowhere"
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+FAULTS = {
+    "exit": lambda: sys.exit(3),
+    "interrupt": interrupt,
+    "raise": lambda: 1 / 0,
+    "leave": lambda: os._exit(3),
+    "crash": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "sleep": lambda: time.sleep(600),
+    "hang": lambda: sum(itertools.count()),  # native code that does not come back, and keeps Python's lock
+    "settings": leave_changed,
+}

@@ -28,7 +28,7 @@ Run an optimizer on a task, or with -m a sweep of them. Complete runs are skippe
 
 Settings, with their defaults:
   name=default  seed=0  budget=standard (smoke | standard | paper)  device=auto (auto | cpu | cuda | mps)  threads=1
-  timeout=null (seconds that a run may take)
+  timeout=null (seconds that a run may take)  isolation=none (none | process: the optimizer in a process of its own)
   reproducible=fast (fast | strict: instructions of every x86-64 processor with AVX2)  results=results
   task.KEY=VALUE  optimizer.KEY=VALUE (`bbo-bench show optimizer=sqdf` lists its keys)
 Everything else is Hydra's: `bbo-bench run --hydra-help`.

@@ -62,6 +62,7 @@ class Schema:
     device: str = MISSING
     threads: int = MISSING
     timeout: float | None = None
+    isolation: str = MISSING
     reproducible: str = MISSING
     results: str = MISSING
 

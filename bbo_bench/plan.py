@@ -7,7 +7,7 @@ import inspect
 import os
 import shlex
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 CONSTANTS = ("y_prior", "best_known")
 """What is measured of a task, with its settings."""
+ISOLATION = ("none", "process")
+"""Where an optimizer is: in the task's process, or in one of its own."""
 SUPPLIED = {"task": 0, "optimizer": 2}
 """How many leading arguments of a constructor the suite supplies: the problem and the generator."""
 
@@ -42,11 +44,13 @@ class Plan:
         folder: `results/<name>/<task>/<optimizer>/seed_<n>`.
         config: All that its outcome depends on, resolved; this is what the run's folder records.
         timeout: Seconds that it may take; None for as long as it likes.
+        isolation: One of `ISOLATION`.
     """
 
     folder: Path
     config: dict[str, Any]
     timeout: float | None = None
+    isolation: str = "none"
 
     @classmethod
     def of(cls, config: DictConfig, names: Mapping[str, str], known: Mapping[Kind, Mapping[str, Choice]]) -> Plan:
@@ -79,6 +83,8 @@ class Plan:
             raise ConfigError(f"seed must be at least 0 and threads at least 1, got seed={seed}, threads={threads}")
         if values["timeout"] is not None and not values["timeout"] > 0:
             raise ConfigError(f"timeout must be above 0 seconds, or null for none, got {values['timeout']}")
+        if values["isolation"] not in ISOLATION:
+            raise ConfigError(f"isolation must be one of {', '.join(ISOLATION)}, got {values['isolation']}")
         device = resolve(values["device"])
         strict = {"reproducible": STRICT} if values["reproducible"] == STRICT else {}  # `fast` changes nothing
         if strict and device.type != "cpu":
@@ -100,6 +106,7 @@ class Plan:
                 **strict,
             },
             values["timeout"],
+            values["isolation"],
         )
 
     def execute(self, position: int = 0) -> None:
@@ -120,10 +127,10 @@ class Plan:
                 print(f"{shown(self.folder)} is complete: skipped", flush=True)
                 return
             try:
-                with contained(self.timeout), limited_threads(self.config["threads"]):
+                with contained(self.timeout), limited_threads(self.config["threads"]), self._built() as build:
                     run(
                         self.task(),
-                        self.build(),
+                        build,
                         budget=_budget(self.config),
                         seed=self.config["seed"],
                         device=torch.device(self.config["device"]),
@@ -144,6 +151,13 @@ class Plan:
         """What builds the optimizer."""
         build: Build = instantiate(self._settings("optimizer"), _convert_="all", _partial_=True)
         return build
+
+    def _built(self) -> AbstractContextManager[Build]:
+        if self.isolation == "none":
+            return nullcontext(self.build())
+        from bbo_bench.apart import apart
+
+        return apart(self._settings("optimizer"), self.config["threads"])
 
     def outcome(self) -> str:
         """What the complete run has come to, in one line: its last row of metrics."""

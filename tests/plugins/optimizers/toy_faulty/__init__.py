@@ -1,5 +1,6 @@
 """Designs at random, until `tell` does what `fault` says."""
 
+import gc
 import itertools
 import os
 import signal
@@ -9,20 +10,25 @@ import time
 import numpy as np
 import torch
 
-from bbo_bench.core import Optimizer
+from bbo_bench.core import Optimizer, Task
+from bbo_bench.evaluation import Evaluator
+from bbo_bench.oracle import Oracle
+from bbo_bench.record import Record
+
+SECRETS = (Task, Oracle, Evaluator, Record)
 
 
 class ToyFaulty(Optimizer):
     def __init__(self, problem, rng, *, fault="none"):
         super().__init__(problem, rng)
-        self.fault = fault
+        self.fault, self.found = fault, 0
 
     def ask(self, n):
         return self.problem.domain.sample(n, self.rng)
 
     def tell(self, x, y):
         if self.fault != "none":
-            FAULTS[self.fault]()
+            self.found = FAULTS[self.fault]() or 0
 
     recommend = ask
 
@@ -31,6 +37,9 @@ class ToyFaulty(Optimizer):
 
     def load_state_dict(self, state):
         pass
+
+    def diagnostics(self):
+        return {"found": float(self.found)}
 
 
 def leave_changed():
@@ -43,6 +52,15 @@ def leave_changed():
     np.seterr(all="raise")
     os.chdir("/")
     os.environ["BBO_BENCH_PLUGINS"] = "/nowhere"
+
+
+def search():
+    """All that is in reach of a process, of frames, closures and containers too, and tells more than noisy scores."""
+    frame, frames = sys._getframe(), []
+    while frame:
+        frames += frame.f_locals.values()
+        frame = frame.f_back
+    return sum(issubclass(type(each), SECRETS) for each in [*frames, *gc.get_objects()])
 
 
 def interrupt():
@@ -58,4 +76,5 @@ FAULTS = {
     "sleep": lambda: time.sleep(600),
     "hang": lambda: sum(itertools.count()),  # native code that does not come back, and keeps Python's lock
     "settings": leave_changed,
+    "search": search,
 }

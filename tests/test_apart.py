@@ -1,0 +1,57 @@
+"""An optimizer in a process of its own: the same bytes, and nothing to find there."""
+
+import pytest
+
+from bbo_bench.testing.probe import FILES
+
+RUN = ("run", "task=toy", "budget.rounds=[4,4,4]", "budget.evaluation=8", "budget.validation=0", "device=cpu")
+
+
+def contents(folder):
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+
+@pytest.mark.parametrize("name", ["toy_search", "genetic"])
+def test_the_same_bytes(cli, tmp_path, name):
+    for isolation in ("none", "process"):
+        assert cli(*RUN, f"optimizer={name}", f"isolation={isolation}", f"name={isolation}").status == 0
+    one, other = (tmp_path / f"results/{each}/toy/{name}/seed_0" for each in ("none", "process"))
+    assert contents(one) == contents(other)
+
+
+def test_what_is_in_reach_of_an_optimizer(cli, tmp_path):
+    found = {}
+    for isolation in ("none", "process"):
+        arguments = ("optimizer=toy_faulty", "optimizer.fault=search", f"isolation={isolation}", f"name={isolation}")
+        assert cli(*RUN, *arguments).status == 0
+        lines = (tmp_path / f"results/{isolation}/toy/toy_faulty/seed_0/metrics.csv").read_text().splitlines()
+        found[isolation] = [float(line.rpartition(",")[2]) for line in lines[1:]]
+    assert min(found["none"]) > 0
+    assert found["process"] == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("raise", "OptimizerError: ToyFaulty.tell raised ZeroDivisionError: division by zero"),
+        ("exit", "OptimizerError: ToyFaulty.tell: its process ended, by an exit or a crash"),
+        ("crash", "OptimizerError: ToyFaulty.tell: its process ended, by an exit or a crash"),
+        ("hang", "RunEnded: the run took more than the timeout of 3 s"),
+    ],
+)
+def test_what_goes_wrong_there_is_an_error_here(cli, fault, message):
+    outcome = cli(
+        *RUN,
+        "optimizer=toy_faulty",
+        f"optimizer.fault={fault}",
+        "isolation=process",
+        f"timeout={3 if fault == 'hang' else 300}",
+    )
+    assert outcome.status == 1
+    assert outcome.err.splitlines()[-1] == f"error: {message}"
+
+
+def test_an_isolation_is_one_of_two(cli):
+    assert (
+        "isolation must be one of none, process, got thread" in cli(*RUN, "optimizer=genetic", "isolation=thread").err
+    )

@@ -1,4 +1,4 @@
-"""The command line: `bbo-bench run | report | compare | list | ...`. Only who needs torch imports it."""
+"""The command line: `bbo-bench run | status | report | compare | list | ...`. Only who needs torch imports it."""
 
 from __future__ import annotations
 
@@ -100,6 +100,14 @@ def compare(parsed: argparse.Namespace) -> int:
         print(write_comparison(parsed.folders, parsed.against, parsed.metric, parsed.out))
     except ReportError as error:
         raise UsageError(str(error)) from error
+    return 0
+
+
+def status(parsed: argparse.Namespace) -> int:
+    """How far runs have come."""
+    from bbo_bench.status import status
+
+    print(status(parsed.folders))
     return 0
 
 
@@ -262,6 +270,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--rtol", type=float, default=1e-9, help="relative tolerance of it (default: 1e-9)")
     command.add_argument("--atol", type=float, default=1e-12, help="absolute tolerance of it (default: 1e-12)")
     command.set_defaults(command=compare)
+    command = commands.add_parser(
+        "status", help="how far runs have come: complete, running, failed, to come, time left"
+    )
+    command.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="results/<name>, or any above runs")
+    command.set_defaults(command=status)
     command = commands.add_parser("list", help="tasks and optimizers, a line each, and what those that cannot run need")
     command.set_defaults(command=list_plugins)
     command = commands.add_parser("show", help="the card of a task or an optimizer")

@@ -33,6 +33,7 @@ from omegaconf.errors import OmegaConfBaseException
 from bbo_bench.arguments import SWEEP, check_arguments
 from bbo_bench.plan import ConfigError, Plan, check_names, reason, shown, takes
 from bbo_bench.plugins import KINDS, Choice, Kind, choices, suggestion, unknown
+from bbo_bench.status import PLANNED, estimate
 from bbo_bench.workers import Note, outlasting
 
 Known = dict[Kind, dict[str, Choice]]
@@ -159,7 +160,7 @@ class Sweep(Callback):
             self.plans = [_plan(each, each.hydra, known, seed) for each, seed in runs]
             self._check_folders()
             _check_pairs(self.plans)
-            Path(config.hydra.sweep.dir).mkdir(parents=True)
+            self._announce(config.hydra)
         except Exception as error:
             raise SystemExit(f"error: {_explained(error)}") from error
 
@@ -174,6 +175,14 @@ class Sweep(Callback):
             print(f"failed: {shown(self.plans[i].folder)}: {why}", file=sys.stderr)
         if failed:
             raise SystemExit(1)
+
+    def _announce(self, settings: Any) -> None:
+        """Say what the sweep will take, and leave word of its runs for `bbo-bench status`."""
+        folders = [plan.folder for plan in self.plans]
+        rounds = [tuple(plan.config["budget"]["rounds"]) for plan in self.plans]
+        print(estimate(folders, rounds, _processes(settings.launcher)), file=sys.stderr)
+        Path(settings.sweep.dir).mkdir(parents=True)
+        Path(settings.sweep.dir, PLANNED).write_text("\n".join(map(str, folders)), encoding="utf-8")
 
     def _check_folders(self) -> None:
         seen: set[Path] = set()
@@ -246,8 +255,15 @@ def _check_pairs(plans: Sequence[Plan]) -> None:
 
 def _line(settings: Any) -> int:
     """The line of a run's progress bar: runs of one machine that go side by side have different ones."""
-    jobs = settings.launcher.get("n_jobs", 1)
-    return int(settings.job.num % (jobs if jobs > 0 else os.cpu_count() or 1))
+    return int(settings.job.num % (_processes(settings.launcher) or 1))
+
+
+def _processes(launcher: Any) -> int | None:
+    """How many runs a launcher makes at a time; None where that is a cluster's affair."""
+    if launcher._target_.endswith("BasicLauncher"):
+        return 1
+    jobs = launcher.get("n_jobs")
+    return jobs if jobs is None or jobs > 0 else os.cpu_count()
 
 
 def _known() -> Known:
@@ -295,7 +311,7 @@ def _outcome(plan: Plan, note: Note) -> str | None:
 def _tidy(folder: Path) -> None:
     """Remove what a sweep leaves; the logs of a cluster's jobs stay."""
     with suppress(OSError):
-        for file in (*folder.glob("*.failed"), *folder.glob("*.begun"), folder / "multirun.yaml"):
+        for file in (*folder.glob("*.failed"), *folder.glob("*.begun"), folder / PLANNED, folder / "multirun.yaml"):
             file.unlink(missing_ok=True)
         folder.rmdir()
 

@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from bbo_bench.core import State
+from bbo_bench.lease import Lease, LeaseLost
 
 Rows = Sequence[Mapping[str, Any]]
 LOGS = ("ledger.csv", "metrics.csv")
@@ -74,18 +75,12 @@ class Record:
 
     def __enter__(self) -> Self:
         """Lock the folder, and take up what has been committed."""
-        self._lock = FileLock(self.folder / ".lock")
+        self._lock, self._lease = FileLock(self.folder / ".lock"), Lease(self.folder)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise RecordError(f"{self.folder} is in use by another process; wait, or choose another name=") from None
-        except OSError as error:
-            raise RecordError(f"{self.folder} cannot be written ({error}); choose another results=") from error
-        try:
+            self._claim()
             self._open()
         except BaseException:
-            self._lock.release()
+            self._close()
             raise
         return self
 
@@ -93,6 +88,22 @@ class Record:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Unlock the folder."""
+        self._close()
+
+    def _claim(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+            self._lease.take()
+        except Timeout:
+            raise RecordError(f"{self.folder} is in use by another process; wait, or choose another name=") from None
+        except LeaseLost as error:
+            raise RecordError(f"{error}; wait, or choose another name=") from error
+        except OSError as error:
+            raise RecordError(f"{self.folder} cannot be written ({error}); choose another results=") from error
+
+    def _close(self) -> None:
+        self._lease.release()
         self._lock.release()
 
     def commit(self, entry: Round, state: State, provenance: Mapping[str, Any], *, last: bool) -> None:
@@ -100,9 +111,11 @@ class Record:
 
         Raises:
             OSError: If a file cannot be written; the rounds before stay, and the run can be resumed.
+            LeaseLost: If another machine has taken the folder over; nothing is written then.
             RecordError: If the round's metrics have other columns than those before, or the state holds what could not
                 be loaded back; nothing is written then.
         """
+        self._lease.check()
         if not self.rounds:
             _check_state(state)
         for name, rows in zip(LOGS, (entry.ledger, [entry.metrics]), strict=True):

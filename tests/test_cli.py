@@ -190,6 +190,7 @@ def test_a_failed_run_is_marked_and_ends_no_other(cli, toys, tmp_path, monkeypat
     status, _, err = cli("run", "-m", "task=toy", "optimizer=mine,toy_search", "seed=0,1", *TINY)
     assert status == 1
     assert err.splitlines() == [
+        "4 runs; no earlier ones to estimate their time by",
         "2 of 4 runs are complete",
         "failed: results/default/toy/mine/seed_0: RuntimeError: the proxy diverged",
         "failed: results/default/toy/mine/seed_1: RuntimeError: the proxy diverged",

@@ -4,10 +4,11 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from bbo_bench import plugins
 from bbo_bench.plan import check
-from bbo_bench.plugins import PluginError, choices, find
+from bbo_bench.plugins import KINDS, PluginError, _load, choices, find
 
 TESTS = Path(__file__).parent
 OPTIMIZER = "_target_: bbo_bench.optimizers.{0}.{0}\nsummary: test\n"
@@ -186,3 +187,24 @@ def test_whole_numbers_are_whole():
     check(genetic, genetic.settings | {"parents": 3.0, "blend": 0.25})
     with pytest.raises(PluginError, match=r"optimizer genetic: parents must be a whole number, got 2.5"):
         check(genetic, genetic.settings | {"parents": 2.5})
+
+
+@pytest.mark.parametrize(
+    "text", ["a: 1e-3", "a: 1.e3", "a: 2026-11-28", "a: [1, 2.5, .5, null, on, ~]", "a: 1_000", "{}"]
+)
+def test_numbers_and_words_are_read_as_hydra_does(tmp_path, text):
+    file = tmp_path / "some.yaml"
+    file.write_text(text)
+    assert repr(_load(file)) == repr(OmegaConf.to_container(OmegaConf.load(file)))
+
+
+def test_shipped_settings_are_read_as_hydra_does():
+    for kind in KINDS:
+        for choice in choices(kind).values():
+            assert repr(_load(choice.file)) == repr(OmegaConf.to_container(OmegaConf.load(choice.file)))
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    (tmp_path / "some.yaml").write_text("a: 1\nb: 2\na: 3")
+    with pytest.raises(PluginError, match=r"some.yaml cannot be read: .*a stands twice"):
+        _load(tmp_path / "some.yaml")

@@ -10,7 +10,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
@@ -43,10 +43,7 @@ def contained(seconds: float | None = None) -> Iterator[None]:
         interrupted.set()
         signal.default_int_handler(number, frame)
 
-    def expire(number: int, frame: FrameType | None) -> None:
-        raise RunEnded(f"the run took more than the timeout of {seconds:g} s")
-
-    with _restored(), _handled("SIGINT", interrupt), _handled("SIGALRM", expire), _limited(seconds):
+    with _restored(), _handled("SIGINT", interrupt), nullcontext() if seconds is None else _limited(seconds):
         try:
             yield
         except (SystemExit, KeyboardInterrupt) as error:
@@ -91,15 +88,27 @@ def _handled(name: str, handler: Callable[[int, FrameType | None], Any]) -> Iter
 
 
 @contextmanager
-def _limited(seconds: float | None) -> Iterator[None]:
+def _limited(seconds: float) -> Iterator[None]:
     """Raise the alarm after so many seconds, and again while that is caught; at last end the process."""
-    if seconds is None:
+
+    def expire(number: int, frame: FrameType | None) -> None:
+        raise RunEnded(f"the run took more than the timeout of {seconds:g} s")
+
+    faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=sys.__stderr__ or sys.stderr)
+    try:
+        with _handled("SIGALRM", expire), _alarm(seconds):
+            yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
-    with ExitStack() as stack:
-        faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=sys.__stderr__ or sys.stderr)
-        stack.callback(faulthandler.cancel_dump_traceback_later)
-        if hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread():
-            signal.setitimer(signal.ITIMER_REAL, seconds, GRACE / 4)
-            stack.callback(signal.setitimer, signal.ITIMER_REAL, 0)
+    before = signal.setitimer(signal.ITIMER_REAL, seconds, GRACE / 4)
+    try:
         yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *before)

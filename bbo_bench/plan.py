@@ -78,6 +78,8 @@ class Plan:
         for key in ("name", "results"):
             if not values[key]:
                 raise ConfigError(f"{key} needs a value, got {config._get_node(key)}, which is {values[key]}")
+        if Path(values["name"]).is_absolute() or ".." in Path(values["name"]).parts:
+            raise ConfigError(f"name must be a folder below results, got {values['name']}; results= can be anywhere")
         seed, threads = values["seed"], values["threads"]
         if seed < 0 or threads < 1:
             raise ConfigError(f"seed must be at least 0 and threads at least 1, got seed={seed}, threads={threads}")

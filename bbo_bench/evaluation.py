@@ -14,7 +14,7 @@ from torch import Tensor
 from bbo_bench.core import Prior, Task
 from bbo_bench.metrics import distinct, diversity, naturalness, reward
 from bbo_bench.names import HITS, KEYS, METRICS, SETTINGS, reference
-from bbo_bench.oracle import TaskError, finite, true_scores, validity
+from bbo_bench.oracle import TaskError, answer, asked, finite, true_scores, validity
 from bbo_bench.seeding import generator
 
 NAN = float("nan")
@@ -36,13 +36,18 @@ def own_metrics(task: Task, x: Tensor) -> dict[str, float]:
     """The task's own metrics of `n x shape` designs.
 
     Raises:
-        TaskError: If one has the name of something that a run records, or is not a word.
+        TaskError: If the task raises, or one is no number, has no word for a name, or that of something that a run
+            records.
     """
-    found = task.metrics(x.clone())
+    name, told = f"{type(task).__name__}.metrics", answer(task, "metrics", x)
+    try:
+        found = {key: float(value) for key, value in told.items()}
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+        raise TaskError(f"{name} must give numbers by name, got {told!r}") from error
     for key in found:
         if key in TAKEN or key.endswith(reference("")) or not re.fullmatch(r"[^\W\d]\w*", key):
             raise TaskError(
-                f"{type(task).__name__}.metrics calls one {key!r}; choose a word that no run records otherwise and "
+                f"{name} calls one {key!r}; choose a word that no run records otherwise and "
                 "that does not end in _reference"
             )
     return found
@@ -169,11 +174,11 @@ class Evaluator:
 
     def _qualities(self, x: Tensor, features: Tensor, y: Tensor, valid: Tensor, spacing: float) -> Tensor:
         """Of those of `n x shape` designs that are valid and mutually distinct, the best first."""
-        kept = distinct.distinct(self.task.canonical(x.clone())[valid], features[valid], y[valid], spacing)
+        kept = distinct.distinct(asked(self.task, "canonical", x)[valid], features[valid], y[valid], spacing)
         return distinct.quality(kept, self.task.y_prior, self.task.best_known)
 
     def _queried(self, x: Tensor, y: Tensor) -> dict[str, float]:
-        curve = reward.top(self.task.canonical(x.clone()), y)
+        curve = reward.top(asked(self.task, "canonical", x), y)
         return {"best": reward.best(y), "top10": float(curve[-1]), "auc_top10": reward.auc(curve)}
 
     def _rewards(self, y: Tensor) -> dict[str, float]:
@@ -201,13 +206,13 @@ class Evaluator:
             "vendi": diversity.vendi(features, real.bandwidth),
             "recall": naturalness.recall(features, real.subset),
             "coverage": naturalness.coverage(features, real.subset),
-            "unique": diversity.unique(self.task.canonical(x.clone())),
+            "unique": diversity.unique(asked(self.task, "canonical", x)),
         }
 
     def _validated(self, x: Tensor, y: Tensor, drawn: Tensor) -> dict[str, float]:
         """Of the `drawn` ones of `m x shape` designs, which an archive gives best first."""
         row = dict.fromkeys(("validated_mean", "validated_reward", "validated_share"), NAN)
-        scores = self.task.validate(x[drawn]) if len(drawn) else None
+        scores = answer(self.task, "validate", x[drawn]) if len(drawn) else None
         if scores is None:
             return row
         known = scores.isfinite()
@@ -235,7 +240,7 @@ class Evaluator:
             "validity": float(validity(self.task, x).double().mean()),
             "pairwise": diversity.pairwise(subset),
             "vendi": diversity.vendi(subset, bandwidth),
-            "unique": diversity.unique(self.task.canonical(few.clone())),
+            "unique": diversity.unique(asked(self.task, "canonical", few)),
         } | own_metrics(self.task, few)
         return _Reference(
             features,
@@ -248,7 +253,7 @@ class Evaluator:
         )
 
     def _features(self, x: Tensor) -> Tensor:
-        features = self.task.features(x.clone()).double()
+        features = asked(self.task, "features", x).double()
         if features.ndim != 2 or len(features) != len(x) or not features.isfinite().all():
             name = type(self.task).__name__
             raise TaskError(f"{name}.features must be finite and {len(x)} x f, got a tensor of {tuple(features.shape)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Never
@@ -191,15 +191,17 @@ class _Loop:
         self.optimizer.rng.manual_seed(derive(self.seed, call, i))
 
     def _diagnostics(self) -> dict[str, float]:
-        row = {}
-        for key, value in self.optimizer.diagnostics().items():
+        name, row = f"{type(self.optimizer).__name__}.diagnostics", {}
+        found = self.optimizer.diagnostics()
+        if not isinstance(found, Mapping):
+            raise OptimizerError(f"{name} must map words to numbers, got {type(found).__name__}")
+        for key, value in found.items():
             try:
                 row[f"diagnostics.{key}"] = float(value)
                 if not re.fullmatch(r"[\w.:/-]+", str(key)):
                     raise ValueError("a key is a word, without spaces, commas or quotes")
             except (TypeError, ValueError, RuntimeError) as error:
-                name = type(self.optimizer).__name__
-                raise OptimizerError(f"{name}.diagnostics must map words to numbers, got {key!r}: {error}") from error
+                raise OptimizerError(f"{name} must map words to numbers, got {key!r}: {error}") from error
         return row
 
 

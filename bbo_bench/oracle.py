@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -73,6 +73,32 @@ class Oracle:
         return Scores(finite(self._task, true) + self._task.noise_std * noise, true, valid)
 
 
+def answer(task: Task, method: str, x: Tensor) -> Any:
+    """What a task's method says of `n x shape` designs, of which it is given a copy.
+
+    Raises:
+        TaskError: If it raises.
+    """
+    try:
+        return getattr(task, method)(x.clone())
+    except Exception as error:
+        name, first = type(task).__name__, f", the first of them {x[0].tolist()}" if len(x) else ""
+        what = f"{type(error).__name__} ({error}) on {len(x)} designs{first}"
+        raise TaskError(f"{name}.{method} raised {what}") from error
+
+
+def asked(task: Task, method: str, x: Tensor) -> Tensor:
+    """The same of a method that gives a tensor.
+
+    Raises:
+        TaskError: If it raises, or gives something else.
+    """
+    found = answer(task, method, x)
+    if not isinstance(found, Tensor):
+        raise TaskError(f"{type(task).__name__}.{method} must give a tensor, got {type(found).__name__}")
+    return found
+
+
 def true_scores(task: Task, x: Tensor) -> Tensor:
     """Noise-free scores of `n x shape` designs on the host, an `n`-dim double tensor.
 
@@ -81,12 +107,7 @@ def true_scores(task: Task, x: Tensor) -> Tensor:
         TaskError: If the task raises, or scores have a wrong shape, or one of them is NaN, +inf or beyond `LARGEST`.
     """
     x = task.domain.check(x)
-    try:
-        y = task.evaluate(x.clone()).double()  # what a task does to its input reaches nothing
-    except Exception as error:
-        name, first = type(task).__name__, f", the first of them {x[0].tolist()}" if len(x) else ""
-        what = f"{type(error).__name__} ({error}) on {len(x)} designs{first}"
-        raise TaskError(f"{name}.evaluate raised {what}") from error
+    y = asked(task, "evaluate", x).double()
     if y.shape != x.shape[:1]:
         raise TaskError(f"{type(task).__name__}.evaluate must give {len(x)} scores, got a tensor of {tuple(y.shape)}")
     broken = y.isnan() | (y > LARGEST) | ((y < -LARGEST) & y.isfinite())
@@ -103,9 +124,9 @@ def validity(task: Task, x: Tensor) -> Tensor:
     """Which of `n x shape` designs on the host are legal, an `n`-dim bool tensor.
 
     Raises:
-        TaskError: If they have a wrong shape or type.
+        TaskError: If the task raises, or they have a wrong shape or type.
     """
-    valid = task.valid(x.clone())
+    valid = asked(task, "valid", x)
     if valid.shape != x.shape[:1] or valid.dtype != torch.bool:
         name = type(task).__name__
         raise TaskError(f"{name}.valid must give {len(x)} bools, got {valid.dtype} of {tuple(valid.shape)}")

@@ -195,15 +195,17 @@ def play(
     *,
     seed: int = 0,
     evaluation: int = 8,
+    validation: int = 0,
     record: type[Record] = Record,
+    config: Mapping[str, Any] | None = None,
 ) -> dict[str, bytes]:
-    """Run in `folder`, or go on with what is there, on one thread.
+    """Run in `folder`, or go on with what is there, on one thread; `config` is recorded, else rounds and seed.
 
     Returns:
         The content of its `FILES`.
     """
-    budget = Budget(tuple(rounds), evaluation, 0)
-    config = {"rounds": list(rounds), "seed": seed}
+    budget = Budget(tuple(rounds), evaluation, validation)
+    config = config or {"rounds": list(rounds), "seed": seed}
     with limited_threads(1), record(folder, config) as opened:
         if not opened.complete:
             run(task, build, budget=budget, seed=seed, device=torch.device("cpu"), record=opened)

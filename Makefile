@@ -1,12 +1,14 @@
 # make bench   set up, run the preset `smoke`, write and print its report
 # make test    set up, lint, types, fast tests
+# make faults  inject faults, print a table of those survived
+# make gpu     try a graphics card, write results/speed/gpu.txt
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
 
-.PHONY: setup bench lint types test test-slow clean
+.PHONY: setup bench lint types test test-slow faults gpu clean
 
 setup: $(STAMP)
 
@@ -36,6 +38,12 @@ test: lint
 
 test-slow: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadscope -rs -m slow
+
+faults: setup
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults -n $(JOBS) -q
+
+gpu: setup
+	$(BIN)/python benchmarks/gpu.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

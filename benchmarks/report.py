@@ -34,7 +34,7 @@ def make(root: Path, runs: int) -> None:
     rng = np.random.default_rng(0)
     known = {kind: choices(kind) for kind in ("task", "optimizer")}
     names = [PRIOR, *(name for name in known["optimizer"] if name != PRIOR)][:OPTIMIZERS]
-    tasks = list(known["task"])
+    tasks = list({json.dumps(choice.settings): name for name, choice in known["task"].items()}.values())
     for i in range(runs):
         seed, optimizer = i % SEEDS, names[i // SEEDS % OPTIMIZERS]
         task = tasks[i // (SEEDS * OPTIMIZERS) % len(tasks)]

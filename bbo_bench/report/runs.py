@@ -71,7 +71,8 @@ class Run:
     @cached_property
     def variant(self) -> str:
         """All that the run's outcome depends on, without its seed and the machine, to compare runs by."""
-        return identity({key: self.config.get(key) for key in ROW})
+        task = unnamed(self.config["task"])  # by another name it is the same one
+        return identity({**{key: self.config.get(key) for key in ROW}, "task": task})
 
     @property
     def shared(self) -> dict[str, Any]:

@@ -141,3 +141,14 @@ def test_a_task_by_another_name_is_the_same_one(make: Make, results: Path) -> No
         ("third", 0),
         ("third", 1),
     ]
+
+
+def test_one_run_under_two_names_of_its_task_counts_once(make: Make, results: Path) -> None:
+    for task in ("third", "the_third"):
+        make("sqdf", 0, SCORES, task=task, of_task={"of": "third"})
+    [run] = find_runs([results]).complete
+    assert (run.task, run.seed) == ("third", 0)
+    make("sqdf", 1, SCORES, task="third", of_task={"of": "third"})
+    make("sqdf", 1, {"reward_mean": 0.0}, task="the_third", of_task={"of": "third"})
+    with pytest.raises(ReportError, match=r"the_third.* and .*third.* are both .*third, sqdf, seed 1, and differ"):
+        find_runs([results])

@@ -52,7 +52,7 @@ def planned(cli, monkeypatch) -> Callable[[str], list[Plan]]:
         raise SystemExit(0)
 
     monkeypatch.setattr(Sweep, "_check_folders", stop)
-    monkeypatch.setattr(Plan, "execute", lambda plan, position: plans.append(plan))
+    monkeypatch.setattr(Plan, "execute", lambda plan, position=0: plans.append(plan))
     monkeypatch.setattr(Plan, "outcome", lambda plan: "not started")
 
     def plan(line: str) -> list[Plan]:

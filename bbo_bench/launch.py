@@ -180,9 +180,9 @@ class Sweep(Callback):
         """Say what the sweep will take, and leave word of its runs for `bbo-bench status`."""
         folders = [plan.folder for plan in self.plans]
         rounds = [tuple(plan.config["budget"]["rounds"]) for plan in self.plans]
-        print(estimate(folders, rounds, _processes(settings.launcher)), file=sys.stderr)
         Path(settings.sweep.dir).mkdir(parents=True)
         Path(settings.sweep.dir, PLANNED).write_text("\n".join(map(str, folders)), encoding="utf-8")
+        print(estimate(folders, rounds, _processes(settings.launcher)), file=sys.stderr)
 
     def _check_folders(self) -> None:
         seen: set[Path] = set()

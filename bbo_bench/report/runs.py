@@ -109,7 +109,7 @@ def read_runs(folders: Sequence[Path]) -> Runs:
     for path in paths:
         try:
             complete.append(_read(path))
-        except (RecordError, OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
+        except (RecordError, OSError, ValueError, LookupError, TypeError, RecursionError, yaml.YAMLError) as error:
             left_out[path] = str(error) if isinstance(error, RecordError) else f"{type(error).__name__}: {error}"
     if not complete:
         reasons = "\n".join(f"  {shown(path)}: {reason}" for path, reason in left_out.items())
@@ -148,11 +148,22 @@ def _read(folder: Path) -> Run:
     kept = {name: digest for name, digest in provenance["files"].items() if (folder / name).exists()}
     check_files(folder, kept)
     config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=LOADER)  # a safe one
+    if not _describes_a_run(config):
+        raise RecordError("its config.yaml is not that of a run")
     metrics = pd.read_csv(folder / "metrics.csv")
     if "reward_mean" not in metrics:
         raise RecordError("made without an evaluation (budget.evaluation is 0)")
     task, optimizer = config["task"]["name"], config["optimizer"]["name"]
     return Run(folder, task, optimizer, config["seed"], config, metrics, provenance)
+
+
+def _describes_a_run(config: object) -> bool:
+    if not isinstance(config, dict) or not all(isinstance(config.get(part), dict) for part in ROW):
+        return False
+    names = [config[kind].get("name") for kind in ("task", "optimizer")]
+    rounds = config["budget"].get("rounds")
+    counts = [config.get("seed"), *(rounds if isinstance(rounds, list) else [None])]
+    return all(isinstance(name, str) for name in names) and all(type(count) is int for count in counts)
 
 
 def _labelled(runs: list[Run]) -> list[Run]:

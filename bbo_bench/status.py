@@ -15,8 +15,8 @@ import yaml
 from bbo_bench.lease import Holder, alive
 from bbo_bench.plan import shown
 from bbo_bench.plugins import UsageError
+from bbo_bench.untrusted import read_yaml
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 PLANNED = "planned.txt"
 """In the folder of a sweep's notes, until it ends: the folders of its runs."""
 ENOUGH = 5
@@ -194,7 +194,7 @@ def _recorded(results: Path, task: str, optimizer: str) -> list[Progress]:
 def _read(file: Path) -> Mapping[str, Any] | None:
     try:
         text = file.read_text(encoding="utf-8")
-        found = json.loads(text) if file.suffix == ".json" else yaml.load(text, LOADER)
-    except (OSError, ValueError, yaml.YAMLError):
+        found = json.loads(text) if file.suffix == ".json" else read_yaml(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
     return found if isinstance(found, dict) else None

@@ -19,12 +19,12 @@ import yaml
 from bbo_bench.plan import shown
 from bbo_bench.record import RecordError, check_files
 from bbo_bench.report.labels import LabelError, flat, identity, labels, unnamed
+from bbo_bench.untrusted import read_yaml
 
 KEYS = ["task", "optimizer", "seed"]
 ROW = ("task", "optimizer", "budget")
 """Parts of a configuration that make another section or row where they differ, or are refused; seeds are pooled."""
 DESIGNS = ("designs.npz", "recommended.npz")
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class ReportError(RuntimeError):
@@ -147,7 +147,7 @@ def _read(folder: Path) -> Run:
     # ledgers and designs may be absent on purpose: reference runs are published without the large ones
     kept = {name: digest for name, digest in provenance["files"].items() if (folder / name).exists()}
     check_files(folder, kept)
-    config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=LOADER)  # a safe one
+    config = read_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
     if not _describes_a_run(config):
         raise RecordError("its config.yaml is not that of a run")
     metrics = pd.read_csv(folder / "metrics.csv")

@@ -163,6 +163,7 @@ def stop(folder: Path) -> None:
             each.wait(10)
 
 
+@pytest.mark.costly
 def test_two_sweeps_at_once(swept, tmp_path):
     """Each makes what the other does not; where both want one folder, one is told so, and the rest goes on."""
     both = [command(tmp_path), command(tmp_path)]
@@ -200,6 +201,7 @@ def test_eight_processes_on_one_folder(whole, tmp_path):
         each.join()
 
 
+@pytest.mark.costly
 def test_a_report_during_runs(tmp_path):
     """Says what is complete by now, or that nothing is; reads no half a file."""
     from bbo_bench.report import ReportError, load_results

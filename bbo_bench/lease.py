@@ -71,8 +71,8 @@ class Lease:
                 self._file.unlink(missing_ok=True)
 
     def _live(self) -> None:
-        while not self._released.wait(INTERVAL):
-            with suppress(OSError):
+        while not self._released.wait(INTERVAL) and holder(self._file.parent) in (None, self._holder):
+            with suppress(OSError):  # it may come back
                 os.utime(self._file)
 
     def _wait_for(self, other: Holder) -> None:

@@ -15,7 +15,7 @@ import yaml
 from bbo_bench.lease import Holder, alive
 from bbo_bench.plan import shown
 from bbo_bench.plugins import UsageError
-from bbo_bench.untrusted import read_yaml
+from bbo_bench.untrusted import describes_a_run, read_yaml
 
 PLANNED = "planned.txt"
 """In the folder of a sweep's notes, until it ends: the folders of its runs."""
@@ -80,13 +80,20 @@ class Times:
 
 def progress(folder: Path) -> Progress:
     """Where the run in a folder stands."""
-    config, facts = _read(folder / "config.yaml"), _read(folder / "provenance.json")
-    if config is None:
+    if not (folder / "config.yaml").exists():
         return Progress(folder, "to come")
-    rounds = tuple(config.get("budget", {}).get("rounds", ()))
-    seconds = tuple(float(each["total"]) for each in (facts or {}).get("seconds", ()))
-    memory = float((facts or {}).get("peak_mb", 0))
-    if facts and facts.get("complete"):
+    config, facts = _read(folder / "config.yaml"), _read(folder / "provenance.json") or {}
+    try:
+        if config is None or not describes_a_run(config):
+            raise ValueError("its config.yaml is not that of a run")
+        rounds = tuple(config["budget"]["rounds"])
+        seconds = tuple(float(each["total"]) for each in facts.get("seconds", ()))
+        memory = float(facts.get("peak_mb", 0))
+        if len(seconds) > len(rounds) or (facts.get("complete") and len(seconds) < len(rounds)):
+            raise ValueError(f"its provenance.json has seconds of {len(seconds)} of {len(rounds)} rounds")
+    except (LookupError, TypeError, ValueError) as error:
+        return Progress(folder, "failed", reason=f"{type(error).__name__}: {error}")
+    if facts.get("complete"):
         return Progress(folder, "complete", rounds, seconds, memory)
     if holder := alive(folder):
         return Progress(folder, "running", rounds, seconds, memory, holder)

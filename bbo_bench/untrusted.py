@@ -22,3 +22,14 @@ def read_yaml(text: str) -> Any:
     """
     deep = len(NESTS.findall(text)) > DEEPEST
     return yaml.load(text, yaml.SafeLoader if deep else FAST)
+
+
+def describes_a_run(config: object) -> bool:
+    """Whether what a `config.yaml` holds has the shape of a run's: names, a seed, numbers of queries."""
+    parts = [config.get(part) for part in ("task", "optimizer", "budget")] if isinstance(config, dict) else []
+    if not isinstance(config, dict) or not all(isinstance(part, dict) for part in parts):
+        return False
+    names = [config[kind].get("name") for kind in ("task", "optimizer")]
+    rounds = config["budget"].get("rounds")
+    counts = [config.get("seed"), *(rounds if isinstance(rounds, list) else [None])]
+    return all(isinstance(name, str) for name in names) and all(type(count) is int for count in counts)

@@ -30,15 +30,12 @@ def files(folder: Path) -> dict[str, dict[str, bytes]]:
     return {"/".join(each.parts[-4:-1]): contents(each.parent) for each in found}
 
 
-def working(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """Processes below one that have a run's folder open."""
-    found = []
-    for each in psutil.Process(process.pid).children(recursive=True):
-        try:
-            found += [each] if any(file.path.endswith(".lock") for file in each.open_files()) else []
-        except psutil.Error:
-            continue
-    return found
+def at_work(process: psutil.Process) -> bool:
+    """Whether it has a run's folder open; what has ended by now has not."""
+    try:
+        return any(file.path.endswith(".lock") for file in process.open_files())
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_worker_that_is_killed_costs_nothing(tmp_path):
@@ -49,7 +46,7 @@ def test_a_worker_that_is_killed_costs_nothing(tmp_path):
         time.sleep(0.1)
     victims = []
     while process.poll() is None and not victims:
-        victims = working(process)
+        victims = [each for each in psutil.Process(process.pid).children(recursive=True) if at_work(each)]
         time.sleep(0.01)
     if victims:
         victims[0].kill()

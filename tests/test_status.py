@@ -21,7 +21,8 @@ def test_every_state(cli, tmp_path):
     (tmp_path / "results/.sweep_now").mkdir()
     (tmp_path / "results/.sweep_now/planned.txt").write_text("\n".join(map(str, planned)))
     stopped, running = folder / "toy_search/seed_2", folder / "toy_search/seed_3"
-    config = {"budget": {"rounds": [4, 4]}}
+    plugins = {"task": {"name": "toy"}, "optimizer": {"name": "toy_search"}}
+    config = {**plugins, "budget": {"rounds": [4, 4]}, "seed": 2}
     with Record(stopped, config):
         pass
     with Record(running, config):
@@ -56,3 +57,13 @@ def test_a_sweep_says_what_it_will_take(cli, tmp_path):
 )
 def test_durations(seconds, words):
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize("text", ["[]", "task: 1", "budget: {rounds: 3}", "{", "a: !!python/name:os.system"])
+def test_a_folder_that_is_no_runs_is_named_not_a_crash(cli, tmp_path, text):
+    folder = tmp_path / "results/default/toy/toy_search/seed_0"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(text)
+    lines = cli("status", "results").out.splitlines()
+    assert lines[0] == "1 runs: 1 failed"
+    assert lines[1].endswith("seed_0: ValueError: its config.yaml is not that of a run")

@@ -19,7 +19,7 @@ import yaml
 from bbo_bench.plan import shown
 from bbo_bench.record import RecordError, check_files
 from bbo_bench.report.labels import LabelError, flat, identity, labels, unnamed
-from bbo_bench.untrusted import read_yaml
+from bbo_bench.untrusted import describes_a_run, read_yaml
 
 KEYS = ["task", "optimizer", "seed"]
 ROW = ("task", "optimizer", "budget")
@@ -148,22 +148,13 @@ def _read(folder: Path) -> Run:
     kept = {name: digest for name, digest in provenance["files"].items() if (folder / name).exists()}
     check_files(folder, kept)
     config = read_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
-    if not _describes_a_run(config):
+    if not describes_a_run(config):
         raise RecordError("its config.yaml is not that of a run")
     metrics = pd.read_csv(folder / "metrics.csv")
     if "reward_mean" not in metrics:
         raise RecordError("made without an evaluation (budget.evaluation is 0)")
     task, optimizer = config["task"]["name"], config["optimizer"]["name"]
     return Run(folder, task, optimizer, config["seed"], config, metrics, provenance)
-
-
-def _describes_a_run(config: object) -> bool:
-    if not isinstance(config, dict) or not all(isinstance(config.get(part), dict) for part in ROW):
-        return False
-    names = [config[kind].get("name") for kind in ("task", "optimizer")]
-    rounds = config["budget"].get("rounds")
-    counts = [config.get("seed"), *(rounds if isinstance(rounds, list) else [None])]
-    return all(isinstance(name, str) for name in names) and all(type(count) is int for count in counts)
 
 
 def _labelled(runs: list[Run]) -> list[Run]:

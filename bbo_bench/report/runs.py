@@ -129,6 +129,8 @@ def designs(run: Run) -> dict[str, np.ndarray[Any, Any]] | None:
         try:
             if path.exists():
                 with np.load(path) as arrays:
+                    if not all(isinstance(x, np.ndarray) for x in arrays.values()):
+                        raise ValueError("it holds other files than arrays")
                     found |= arrays
         except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
             raise ReportError(f"{shown(path)} cannot be read: {error}") from error

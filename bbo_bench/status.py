@@ -97,8 +97,8 @@ def progress(folder: Path) -> Progress:
         return Progress(folder, "complete", rounds, seconds, memory)
     if holder := alive(folder):
         return Progress(folder, "running", rounds, seconds, memory, holder)
-    if (error := folder / "error.txt").exists():
-        *_, reason = ["", *error.read_text(encoding="utf-8", errors="replace").strip().splitlines()]
+    if (note := folder / "error.txt").exists():
+        *_, reason = ["", *note.read_text(encoding="utf-8", errors="replace").strip().splitlines()]
         return Progress(folder, "failed", rounds, seconds, memory, reason=reason)
     return Progress(folder, "stopped", rounds, seconds, memory)
 

@@ -76,6 +76,7 @@ def report(parsed: argparse.Namespace) -> int:
     """Tables and figures from run folders."""
     from bbo_bench.report import ReportError, summary_text, write_report
 
+    _check_exist(parsed.folders)
     try:
         page = write_report(parsed.folders, parsed.out)
     except ReportError as error:
@@ -88,6 +89,7 @@ def compare(parsed: argparse.Namespace) -> int:
     """Optimizers against one of them, or two folders of the same runs against each other."""
     from bbo_bench.report import ReportError, reproduction, write_comparison
 
+    _check_exist(parsed.folders)
     try:
         if parsed.reproduction:
             if len(parsed.folders) != 2:
@@ -166,6 +168,12 @@ def card(parsed: argparse.Namespace) -> int:
     for each in differences(figures["scores"]):
         print(f"WARNING: {each}", file=sys.stderr)
     return 0
+
+
+def _check_exist(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"there is no folder {folder}")
 
 
 def _setting(text: str) -> str:

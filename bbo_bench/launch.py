@@ -68,6 +68,32 @@ class Schema:
     results: str = MISSING
 
 
+@dataclass(frozen=True, eq=False)
+class Composed:
+    """A run's configuration as Hydra composed it, without Hydra's own part.
+
+    Attributes:
+        config: The configuration.
+        choices: The name chosen in each of Hydra's groups.
+        made_of_seed: Whether the seed is part of another setting.
+    """
+
+    config: DictConfig
+    choices: dict[str, str]
+    made_of_seed: bool
+
+    @classmethod
+    def of(cls, config: DictConfig, settings: Any) -> Self:
+        """From all that Hydra has composed, and its own part of that."""
+        plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        plain.results = str(Path(settings.runtime.cwd, config.results))
+        return cls(plain, dict(settings.runtime.choices), bool(re.search(r"\$\{[^}]*seed", OmegaConf.to_yaml(plain))))
+
+    def plan(self, known: Known) -> Plan:
+        """The run, checked."""
+        return Plan.of(self.config, self.choices, known)
+
+
 class _Shared(dict[str, Any]):
     """The content of Hydra's store, which it copies whole for every run that it composes, only to read it."""
 
@@ -118,7 +144,7 @@ def job(config: DictConfig) -> None:
         _noted_job(config, settings, Note(Path(settings.runtime.cwd, settings.sweep.dir), settings.job.num))
         return
     try:
-        plan = _plan(config, settings, _known())
+        plan = Composed.of(config, settings).plan(_known())
         _check_pairs([plan])
         plan.execute()
     except Exception as error:
@@ -131,7 +157,7 @@ def _noted_job(config: DictConfig, settings: Any, note: Note) -> None:
         return
     note.begin()
     try:
-        _plan(config, settings, _known()).execute(_line(settings))
+        Composed.of(config, settings).plan(_known()).execute(_line(settings))
     except Exception as error:
         try:
             note.fail(reason(error))
@@ -157,7 +183,7 @@ class Sweep(Callback):
         try:
             known, runs = _known(), list(_expanded(config))
             _check_names((each for each, _ in runs), known)
-            self.plans = [_plan(each, each.hydra, known, seed) for each, seed in runs]
+            self.plans = _plans(runs, known)
             self._check_folders()
             _check_pairs(self.plans)
             self._announce(config.hydra)
@@ -239,12 +265,12 @@ def _typed(word: str) -> str:
     return bytes.fromhex(word.removeprefix(RAW)).decode() if word.startswith(RAW) else word
 
 
-def _check_names(configs: Iterable[DictConfig], known: Known) -> None:
+def _check_names(composed: Iterable[Composed], known: Known) -> None:
     """Check the names of all settings before the first import of a plugin, which takes seconds."""
-    for config in {id(each): each for each in configs}.values():
+    for each in set(composed):
         for kind in KINDS:
-            settings: Any = OmegaConf.to_container(config[kind], resolve=True)
-            check_names(known[kind][config.hydra.runtime.choices[kind]], settings)
+            settings: Any = OmegaConf.to_container(each.config[kind], resolve=True)
+            check_names(known[kind][each.choices[kind]], settings)
 
 
 def _check_pairs(plans: Sequence[Plan]) -> None:
@@ -270,14 +296,21 @@ def _known() -> Known:
     return {kind: choices(kind) for kind in KINDS}
 
 
-def _plan(config: DictConfig, settings: Any, known: Known, seed: Sequence[str] = ()) -> Plan:
-    plain = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    plain.merge_with_dotlist(list(seed))
-    plain.results = str(Path(settings.runtime.cwd, config.results))
-    return Plan.of(plain, settings.runtime.choices, known)
+def _plans(runs: Sequence[tuple[Composed, Sequence[str]]], known: Known) -> list[Plan]:
+    """The runs of a sweep from what `_expanded` yields, checked; those that differ in their seed alone share that."""
+    first: dict[Composed, Plan] = {}
+    plans = []
+    for composed, seed in runs:
+        composed.config.merge_with_dotlist(list(seed))
+        if composed in first and not composed.made_of_seed:
+            plans.append(first[composed].seeded(composed.config.seed))
+        else:
+            plans.append(composed.plan(known))
+            first[composed] = plans[-1]
+    return plans
 
 
-def _expanded(config: DictConfig) -> Iterator[tuple[DictConfig, list[str]]]:
+def _expanded(config: DictConfig) -> Iterator[tuple[Composed, list[str]]]:
     """For every run of a sweep, its composed configuration but for the seed, and the override of that.
 
     Hydra takes a quarter of a second to compose one, so runs that differ in their seed alone share it.
@@ -287,11 +320,12 @@ def _expanded(config: DictConfig) -> Iterator[tuple[DictConfig, list[str]]]:
     arguments: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     overrides = OverridesParser.create(loader).parse_overrides([*lines, *arguments])
     [batch] = _split(overrides, None)
-    composed: dict[tuple[str, ...], DictConfig] = {}
+    composed: dict[tuple[str, ...], Composed] = {}
     for each in batch:
         rest = tuple(line for line in map(str, each) if not line.startswith("seed="))
         if rest not in composed:
-            composed[rest] = loader.load_sweep_config(config, list(rest))
+            found = loader.load_sweep_config(config, list(rest))
+            composed[rest] = Composed.of(found, found.hydra)
         yield composed[rest], [line for line in map(str, each) if line.startswith("seed=")]
 
 

@@ -8,7 +8,7 @@ import os
 import shlex
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,9 +80,8 @@ class Plan:
                 raise ConfigError(f"{key} needs a value, got {config._get_node(key)}, which is {values[key]}")
         if Path(values["name"]).is_absolute() or ".." in Path(values["name"]).parts:
             raise ConfigError(f"name must be a folder below results, got {values['name']}; results= can be anywhere")
-        seed, threads = values["seed"], values["threads"]
-        if seed < 0 or threads < 1:
-            raise ConfigError(f"seed must be at least 0 and threads at least 1, got seed={seed}, threads={threads}")
+        if values["threads"] < 1:
+            raise ConfigError(f"threads must be at least 1, got {values['threads']}")
         if values["timeout"] is not None and not values["timeout"] > 0:
             raise ConfigError(f"timeout must be above 0 seconds, or null for none, got {values['timeout']}")
         if values["isolation"] not in ISOLATION:
@@ -95,21 +94,24 @@ class Plan:
             _budget(values)
         except ValueError as error:
             raise ConfigError(str(error)) from error
-        folder = Path(values["results"], values["name"], *(names[kind] for kind in KINDS), f"seed_{seed}")
         plugins: dict[str, Any] = {kind: {"name": names[kind], **values[kind]} for kind in KINDS}
+        others = {"budget": values["budget"], "seed": None, "device": device.type, "threads": values["threads"]}
         return cls(
-            folder,
-            {
-                **plugins,
-                "budget": values["budget"],
-                "seed": seed,
-                "device": device.type,
-                "threads": threads,
-                **strict,
-            },
+            Path(values["results"], values["name"], *(names[kind] for kind in KINDS), "seed"),
+            {**plugins, **others, **strict},
             values["timeout"],
             values["isolation"],
-        )
+        ).seeded(values["seed"])
+
+    def seeded(self, seed: int) -> Plan:
+        """The same run with another seed.
+
+        Raises:
+            ConfigError: If it is below 0.
+        """
+        if seed < 0:
+            raise ConfigError(f"seed must be at least 0, got {seed}")
+        return replace(self, folder=self.folder.with_name(f"seed_{seed}"), config={**self.config, "seed": seed})
 
     def execute(self, position: int = 0) -> None:
         """Make the run, or what is left of it; `position` is the line of its progress bar.

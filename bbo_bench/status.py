@@ -10,12 +10,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import yaml
-
 from bbo_bench.lease import Holder, alive
 from bbo_bench.plan import shown
 from bbo_bench.plugins import UsageError
-from bbo_bench.untrusted import describes_a_run, read_yaml
+from bbo_bench.untrusted import DAMAGE, describes_a_run, read_yaml
 
 PLANNED = "planned.txt"
 """In the folder of a sweep's notes, until it ends: the folders of its runs."""
@@ -202,6 +200,6 @@ def _read(file: Path) -> Mapping[str, Any] | None:
     try:
         text = file.read_text(encoding="utf-8")
         found = json.loads(text) if file.suffix == ".json" else read_yaml(text)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+    except DAMAGE:
         return None
     return found if isinstance(found, dict) else None

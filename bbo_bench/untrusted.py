@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import zlib
 from typing import Any
+from zipfile import BadZipFile
 
 import yaml
 
@@ -11,6 +13,11 @@ NESTS = re.compile(r"[\[{]|[-?]\s+[-?]")
 FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DEEPEST = 500
 """So many signs of nesting are left to the C parser, which ends the process where there are tens of thousands."""
+
+DAMAGE = (
+    OSError, ValueError, LookupError, TypeError, EOFError, RecursionError, BadZipFile, zlib.error, yaml.YAMLError,
+)  # fmt: skip
+"""What reading a file that is damaged, or not what its name says, may raise."""
 
 
 def read_yaml(text: str) -> Any:

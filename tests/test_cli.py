@@ -139,7 +139,7 @@ def test_a_complete_run_is_skipped_and_another_configuration_refused(cli, tmp_pa
         ([*RUN[1:], "+optimizer.name=x"], "optimizer toy_search: no setting may be called name"),
         ([*RUN[1:], "optimizer._target_=os.system"], "_target_ is the plugin's own"),
         ([*RUN[1:], "seed=-1"], "seed must be at least 0"),
-        ([*RUN[1:], "threads=0"], "threads at least 1"),
+        ([*RUN[1:], "threads=0"], "threads must be at least 1"),
         (["task=toy", "optimizer=rwr", "optimizer.diversity=1"], "add it by +optimizer.diversity="),
         (["task=toy", "optimizer=rwr", "optimizer.proxy=mine"], "like optimizer.proxy.heads=; got 'mine'"),
         ([*RUN[1:], "device=gpu"], "device=gpu is unknown; use one of auto, cpu"),
@@ -232,7 +232,7 @@ def test_ctrl_c_is_one_line(cli, monkeypatch):
 
 
 def test_report_prints_its_tables_and_says_where_they_are(cli):
-    assert "error: no run folder" in cli("report", "results/default").err
+    assert "error: there is no folder results/default" in cli("report", "results/default").err
     assert cli("run", "-m", *RUN[1:], *TINY, "seed=0,1").status == 0
     status, out, _ = cli("report", "results/default", "--out", "out")
     assert status == 0

@@ -41,6 +41,21 @@ def test_one_value_of_a_plugin_setting_is_every_runs(cli, tmp_path):
     assert {(each["task"]["noise_std"], each["optimizer"]["step"]) for each in configs} == {(0.2, 0.7)}
 
 
+def test_another_setting_may_be_made_of_the_seed(cli, tmp_path):
+    outcome = cli("run", "-m", *SWEEP, "name='named_${seed}'", "task.noise_std=${seed}", "optimizer=toy_search")
+    assert "2 of 2 runs are complete" in outcome.err
+    for seed in (0, 1):
+        folder = tmp_path / f"results/named_{seed}/toy/toy_search/seed_{seed}"
+        assert yaml.safe_load((folder / "config.yaml").read_text())["task"]["noise_std"] == seed
+
+
+@pytest.mark.parametrize("seeds", ["0,-1", "-1,0"])
+def test_every_seed_is_checked(cli, tmp_path, seeds):
+    outcome = cli("run", "-m", *SWEEP, f"seed={seeds}")
+    assert (outcome.status, outcome.err) == (1, "error: seed must be at least 0, got -1")
+    assert not (tmp_path / "results").exists()
+
+
 def test_presets_name_plugins_that_exist(cli):
     from hydra import compose, initialize_config_module
     from hydra.core.global_hydra import GlobalHydra

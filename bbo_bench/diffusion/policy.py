@@ -6,8 +6,6 @@ import copy
 from typing import Any
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
 from torch import Generator, Tensor, nn
 from torch.func import functional_call
 
@@ -36,15 +34,18 @@ class Policy(nn.Module):
         super().__init__()
         self.network = copy.deepcopy(denoiser)
         self._plain = [self.network]  # in a list, so that its weights are not the policy's own
+        self._adapted: list[str] = []
         if rank is None:
             self.network.requires_grad_(True)
             return
-        layers = [name for name, module in denoiser.named_modules() if isinstance(module, ADAPTED)]
-        if not layers:
+        self._adapted = [name for name, module in denoiser.named_modules() if isinstance(module, ADAPTED)]
+        if not self._adapted:
             raise ValueError(f"{type(denoiser).__name__} has no layers for LoRA; set lora_rank=null")
+        from peft import LoraConfig, inject_adapter_in_model  # which takes a second to import
+
         self._plain = [copy.deepcopy(denoiser)]
         with seeded(rng):
-            inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=layers), self.network)
+            inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=self._adapted), self.network)
 
     def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
         """See `Denoiser`."""
@@ -76,8 +77,8 @@ class Policy(nn.Module):
         self.network.load_state_dict(state, strict=False)
 
     def _merged_weights(self) -> dict[str, Tensor]:
-        adapted: dict[str, Any] = {n: m for n, m in self.network.named_modules() if isinstance(m, LoraLayer)}
+        layers: dict[str, Any] = {name: self.network.get_submodule(name) for name in self._adapted}
         return {
             f"{name}.weight": layer.get_base_layer().weight + layer.get_delta_weight(ADAPTER)
-            for name, layer in adapted.items()
+            for name, layer in layers.items()
         }

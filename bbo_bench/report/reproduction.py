@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
 
 from bbo_bench.plan import shown
 from bbo_bench.report.labels import flat
 from bbo_bench.report.runs import DESIGNS, ReportError
+from bbo_bench.untrusted import DAMAGE, describes_a_run, read_yaml
 
 Values = Mapping[tuple[int, str], NDArray[Any]]
 """What a file holds, by round and name of a column or an array."""
@@ -32,6 +32,10 @@ class Gap(NamedTuple):
 
     excess: float
     relative: float
+
+
+class UnreadableError(Exception):
+    """A file is damaged, or not what its name says."""
 
 
 class Verdict(NamedTuple):
@@ -57,7 +61,7 @@ def reproduction(one: Path, other: Path, *, rtol: float = 1e-9, atol: float = 1e
         atol: Absolute tolerance.
 
     Returns:
-        The lines, and whether no file differs beyond the tolerance.
+        The lines, and whether every file could be read, and none differs beyond the tolerance.
 
     Raises:
         ReportError: If the folders have no run in common.
@@ -75,7 +79,8 @@ def reproduction(one: Path, other: Path, *, rtol: float = 1e-9, atol: float = 1e
             files[verdict].append(name)
         lines += [f"{run}: {', '.join(names)}: {verdict}" for verdict, names in files.items()]
     total = ", ".join(f"{kind}: {count}" for kind, count in sorted(counts.items()))
-    return "\n".join([*lines, f"{total} (rtol {rtol:g}, atol {atol:g})"]), not counts["differs"]
+    same = not counts["differs"] + counts["unreadable"]
+    return "\n".join([*lines, f"{total} (rtol {rtol:g}, atol {atol:g})"]), same
 
 
 def _verdicts(one: Path, other: Path, tolerance: Tolerance) -> dict[str, Verdict]:
@@ -84,7 +89,10 @@ def _verdicts(one: Path, other: Path, tolerance: Tolerance) -> dict[str, Verdict
         if not (folder / "config.yaml").exists():
             return {"run": Verdict("missing", f" in {shown(folder)}")}
     found = {}
-    configs = [flat(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))) for folder in (one, other)]
+    try:
+        configs = [_settings(folder / "config.yaml") for folder in (one, other)]
+    except UnreadableError as error:
+        return {"config.yaml": Verdict("unreadable", f": {error}")}
     unlike = sorted(key for key in configs[0].keys() | configs[1].keys() if configs[0].get(key) != configs[1].get(key))
     if unlike:
         found["config.yaml"] = Verdict("other settings", f": {', '.join(unlike)}")
@@ -100,7 +108,10 @@ def _verdicts(one: Path, other: Path, tolerance: Tolerance) -> dict[str, Verdict
 def _verdict(one: Path, other: Path, read: Callable[[Path], Values], tolerance: Tolerance) -> Verdict:
     if one.read_bytes() == other.read_bytes():
         return Verdict("identical bytes")
-    a, b = read(one), read(other)
+    try:
+        a, b = (_read(read, path) for path in (one, other))
+    except UnreadableError as error:
+        return Verdict("unreadable", f": {error}")
     names = [{name for _, name in values} for values in (a, b)]
     only = {one: names[0] - names[1], other: names[1] - names[0]}
     extra = "".join(f"; only in {shown(path)}: {', '.join(sorted(own))}" for path, own in only.items() if own)
@@ -112,6 +123,20 @@ def _verdict(one: Path, other: Path, read: Callable[[Path], Values], tolerance: 
     first = {key: gap for key, gap in gaps.items() if key[0] == beyond[0]}
     later = "" if beyond[0] == beyond[-1] else f"; of all rounds, {_largest(gaps)}"
     return Verdict("differs", f" from round {beyond[0]} on, {_largest(first)}{later}{extra}")
+
+
+def _read(read: Callable[[Path], Any], path: Path) -> Any:
+    try:
+        return read(path)
+    except DAMAGE as error:
+        raise UnreadableError(f"{shown(path)}: {type(error).__name__}: {error}") from error
+
+
+def _settings(path: Path) -> Mapping[str, str]:
+    config = _read(lambda file: read_yaml(file.read_text(encoding="utf-8")), path)
+    if not describes_a_run(config):
+        raise UnreadableError(f"{shown(path)} is not that of a run")
+    return flat(config)
 
 
 def _gap(a: NDArray[Any] | None, b: NDArray[Any] | None, tolerance: Tolerance) -> Gap:

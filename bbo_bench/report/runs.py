@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 import shlex
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from bbo_bench.plan import shown
 from bbo_bench.record import RecordError, check_files
 from bbo_bench.report.labels import LabelError, flat, identity, labels, unnamed
-from bbo_bench.untrusted import describes_a_run, read_yaml
+from bbo_bench.untrusted import DAMAGE, describes_a_run, read_yaml
 
 KEYS = ["task", "optimizer", "seed"]
 ROW = ("task", "optimizer", "budget")
@@ -109,7 +106,7 @@ def read_runs(folders: Sequence[Path]) -> Runs:
     for path in paths:
         try:
             complete.append(_read(path))
-        except (RecordError, OSError, ValueError, LookupError, TypeError, RecursionError, yaml.YAMLError) as error:
+        except (RecordError, *DAMAGE) as error:
             left_out[path] = str(error) if isinstance(error, RecordError) else f"{type(error).__name__}: {error}"
     if not complete:
         reasons = "\n".join(f"  {shown(path)}: {reason}" for path, reason in left_out.items())
@@ -132,7 +129,7 @@ def designs(run: Run) -> dict[str, np.ndarray[Any, Any]] | None:
                     if not all(isinstance(x, np.ndarray) for x in arrays.values()):
                         raise ValueError("it holds other files than arrays")
                     found |= arrays
-        except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+        except DAMAGE as error:
             raise ReportError(f"{shown(path)} cannot be read: {error}") from error
     return found or None
 

@@ -63,6 +63,27 @@ def test_nan_equals_nan_and_nothing_else(pair: tuple[Path, Path]) -> None:
     assert "differs from round 3 on, other values or shapes in reward_mean" in reproduction(*pair)[0]
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff", b"[" * 3000, b"task: 1", b"!!python/name:os.system {}", b"PK\x03\x04"]
+)
+@pytest.mark.parametrize("name", ["config.yaml", "metrics.csv", "designs.npz"])
+def test_a_damaged_file_is_named_and_not_the_same(pair: tuple[Path, Path], name: str, content: bytes) -> None:
+    damaged = pair[1] / "toy" / "sqdf" / "seed_0" / name
+    damaged.write_bytes(content)
+    text, same = reproduction(*pair)
+    assert not same
+    assert f"toy/sqdf/seed_0: {name}: unreadable: {damaged}" in text
+    assert "toy/sqdf/seed_1: metrics.csv, designs.npz: identical bytes" in text
+
+
+@pytest.mark.parametrize("arguments", [["report"], ["compare", "--against=sqdf"], ["compare", "--reproduction"]])
+def test_a_folder_that_does_not_exist(
+    pair: tuple[Path, Path], arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, str(pair[0]), str(pair[1] / "absent")]) == 1
+    assert f"there is no folder {pair[1] / 'absent'}" in capsys.readouterr().err
+
+
 def test_the_command_and_the_reports_error_that_points_to_it(
     pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

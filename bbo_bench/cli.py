@@ -74,9 +74,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def report(parsed: argparse.Namespace) -> int:
     """Tables and figures from run folders."""
+    _check_exist(parsed.folders)
     from bbo_bench.report import ReportError, summary_text, write_report
 
-    _check_exist(parsed.folders)
     try:
         page = write_report(parsed.folders, parsed.out)
     except ReportError as error:
@@ -87,9 +87,9 @@ def report(parsed: argparse.Namespace) -> int:
 
 def compare(parsed: argparse.Namespace) -> int:
     """Optimizers against one of them, or two folders of the same runs against each other."""
+    _check_exist(parsed.folders)
     from bbo_bench.report import ReportError, reproduction, write_comparison
 
-    _check_exist(parsed.folders)
     try:
         if parsed.reproduction:
             if len(parsed.folders) != 2:

@@ -68,8 +68,8 @@ def test_the_commands_run(command, tmp_path):
 @pytest.mark.parametrize(
     ("name", "optimizer"),
     [
-        pytest.param("motif", ["genetic"], marks=pytest.mark.slow),
-        ("reach", ["qv_pg_iql", "+optimizer.proxy.updates=50"]),
+        ("motif", ["genetic"]),
+        pytest.param("reach", ["qv_pg_iql", "+optimizer.proxy.updates=50"], marks=pytest.mark.slow),
     ],
 )
 def test_tasks_with_a_prior_can_be_written_trained_and_run(name, optimizer, tmp_path):

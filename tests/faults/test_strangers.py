@@ -106,6 +106,7 @@ def rewritten(folder, name, content):
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.usefixtures("unpainted")
 def test_a_target_in_a_configuration(stranger, target, place):
     folder, trap = stranger
     config = yaml.safe_load((folder / "config.yaml").read_text())

@@ -129,7 +129,13 @@ class Arena:
         return found
 
 
-@pytest.fixture(scope="module", params=RUNS)
+SLOW = ("rna", "molecule")
+"""Tasks whose oracles take half a minute to judge all designs."""
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(task, marks=pytest.mark.slow if task in SLOW else ()) for task in RUNS]
+)
 def arena(request: pytest.FixtureRequest) -> Arena:
     experiment, optimizers = RUNS[request.param]
     shipped = {}

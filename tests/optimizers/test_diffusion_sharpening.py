@@ -37,7 +37,7 @@ def sharpening(cls, on, **changes):
     return optimizer
 
 
-@pytest.mark.parametrize(("cls", "form"), FORMS)
+@pytest.mark.parametrize(("cls", "form"), [FORMS[0], pytest.param(*FORMS[1], marks=pytest.mark.slow)])
 def test_it_meets_the_tilted_prior(cls, form):
     optimizer = sharpening(cls, problem(), kl_weight=1.0, **form)
     mean, variance = moments(optimizer.transition, tilting_shifts(optimizer.transition))

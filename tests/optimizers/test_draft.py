@@ -73,6 +73,7 @@ def test_the_reward_ascends(settings):
     assert float(Quadratic()(z).mean()) > before + 0.5
 
 
+@pytest.mark.slow
 def test_with_kl_it_meets_the_tilted_distribution_of_a_linear_reward():
     made = method(updates=400, batch_size=256, kl_weight=1.0)
     _, variance = moments(made.transition, torch.zeros(STEPS))

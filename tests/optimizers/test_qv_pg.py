@@ -59,6 +59,7 @@ def test_weights_of_1_change_nothing():
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_with_kl_it_meets_the_tilted_distribution():
     made = method(updates=400, batch_size=256, kl_weight=1.0)
     _, variance = moments(made.transition, torch.zeros(STEPS))

@@ -59,6 +59,7 @@ def test_one_set_of_the_prior_makes_the_law_of_the_maximum():
     assert abs(float(across.mean())) < 0.05
 
 
+@pytest.mark.slow
 def test_many_sets_with_a_weight_on_the_prior_come_to_rest():
     optimizer = raft(kl_weight=1.0, iterations=40, samples=1024, updates=40)
 

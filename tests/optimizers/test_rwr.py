@@ -56,6 +56,7 @@ def test_one_set_of_the_prior_makes_the_tilted_prior():
     check(tuned(optimizer), mean * B, variance)
 
 
+@pytest.mark.slow
 def test_many_sets_come_to_rest_near_the_tilted_prior():
     optimizer = rwr(kl_weight=1.0, iterations=25, samples=2048, updates=60, training=SLOW)
     mean, variance = resting(optimizer.transition, lambda mean, variance: (mean + variance, variance, 1.0))

@@ -59,6 +59,7 @@ class Exact:
         return torch.stack([self.slope[t] for t in timestep.tolist()]) * (x @ B)
 
 
+@pytest.mark.slow
 def test_score_as_action_with_kl_meets_the_tilted_distribution():
     optimizer = tuner()
     mean, variance = moments(optimizer.transition, tilting_shifts(optimizer.transition))

@@ -58,6 +58,7 @@ def test_two_rounds_meet_their_tilted_mixtures_of_a_linear_reward():
     check(tuned(made), second * variance * Linear().b, variance)
 
 
+@pytest.mark.slow
 def test_a_first_round_meets_the_tilted_distribution_of_a_quadratic_reward():
     made = method(Quadratic)
     _, natural = moments(made.transition, torch.zeros(STEPS))

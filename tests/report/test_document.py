@@ -83,6 +83,7 @@ def test_latex_and_text(report: Path) -> None:
     assert "left out" in text and "seed_0: incomplete: 4 rounds are committed" in text
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_a_task_has_metrics_of_its_own(make: Make, results: Path) -> None:
     own = {
         "bond_length": 2.0,
@@ -139,6 +140,7 @@ def test_reports_are_reproducible_and_change_no_settings_of_matplotlib(report: P
     assert dict(mpl.rcParams) == settings
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_a_task_that_cannot_be_made_costs_the_gallery_only(make: Make, results: Path, tmp_path: Path) -> None:
     folder = make("sqdf", 0, metrics(2.0))
     config = (folder / "config.yaml").read_text()
@@ -148,6 +150,7 @@ def test_a_task_that_cannot_be_made_costs_the_gallery_only(make: Make, results: 
     assert (tmp_path / "out" / "gone_curves.png").exists()
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_few_seeds_are_said_and_no_interval_is_a_dash(make: Make, results: Path) -> None:
     for task, seeds in (("toy", 2), ("other", 1)):
         for seed in range(seeds):
@@ -159,6 +162,7 @@ def test_few_seeds_are_said_and_no_interval_is_a_dash(make: Make, results: Path)
     assert ["sqdf", "2", "1.25", "-", "-", "3", "-", "-"] in [line.split() for line in summary_text(path).splitlines()]
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_nobody_who_ran_on_all_tasks_costs_the_scores_over_them_only(make: Make, results: Path) -> None:
     make("sqdf", 0, metrics(2.0))
     make("ddpo", 0, metrics(2.0), task="other")
@@ -207,6 +211,7 @@ def test_the_gallery_marks_invalid_designs(make: Make, results: Path) -> None:
     assert rows == ["data", "prior", "sqdf"]
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_black_boxes_of_one_name_have_sections_and_files_of_their_own(make: Make, results: Path) -> None:
     for seed, function in enumerate(("hartmann", "ackley")):
         make("sqdf", seed, metrics(2.0 + seed), experiment=function, of_task={"function": function})
@@ -221,6 +226,7 @@ def listed(report: Path) -> list[str]:
     return [path.name for path in report.parent.iterdir()]
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_kl_weights_are_rows_that_say_them_also_where_the_default_was_not_run(make: Make, results: Path) -> None:
     for weight in (0.03, 0.2, 0.7):
         make("sqdf", 0, metrics(2.0), experiment=f"kl_{weight}", settings={"kl_weight": weight})
@@ -232,6 +238,7 @@ def test_kl_weights_are_rows_that_say_them_also_where_the_default_was_not_run(ma
         assert latex.count(label.replace("_", r"\_")) == latex.count(r"\begin{longtable}")
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_what_rows_pool_is_said(make: Make, results: Path) -> None:
     make("sqdf", 0, metrics(2.0))
     make("sqdf", 1, metrics(2.0), machine={"threads": 2, "reproducible": True})
@@ -253,6 +260,7 @@ def test_pooled_processors_are_told(make: Make, results: Path) -> None:
     assert processors(same * 2) == ""
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_no_values_of_real_designs_cost_their_marks_only(make: Make, results: Path) -> None:
     make("sqdf", 0, metrics(2.0), reference=False)
     report = write_report([results])

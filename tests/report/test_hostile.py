@@ -48,6 +48,7 @@ def attacks(trap: Path) -> Mapping[str, Mapping[str, Any]]:
 
 
 @pytest.mark.parametrize("name", attacks(Path()))
+@pytest.mark.usefixtures("unpainted")
 def test_no_class_of_a_record_is_called(make: Make, results: Path, tmp_path: Path, name: str) -> None:
     trap, sprung = tmp_path / "trap.pkl", tmp_path / "sprung"
     trap.write_bytes(pickle.dumps(Touch(sprung)))
@@ -63,6 +64,7 @@ def test_no_class_of_a_record_is_called(make: Make, results: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("text", ["!!python/object/apply:os.system ['touch sprung']", "name: !!python/name:os.system"])
+@pytest.mark.usefixtures("unpainted")
 def test_no_tag_of_yaml_is_obeyed(make: Make, results: Path, tmp_path: Path, text: str) -> None:
     make("ddpo", 0, METRICS)
     (make("sqdf", 0, METRICS) / "config.yaml").write_text(text)

@@ -61,6 +61,7 @@ def test_values_are_those_of_dynamic_programming(learnt):
     assert float((got - mean).mean()) > 0.5 * float((expected - mean).mean()) > 0, "above the mean action's"
 
 
+@pytest.mark.slow
 def test_plans_are_ordered_as_by_their_returns(learnt):
     task, problem, critic = learnt
     x = task.reference()

@@ -239,6 +239,7 @@ def test_report_prints_its_tables_and_says_where_they_are(cli):
     assert "toy_search" in out and out.endswith("written: out/report.md\n")
 
 
+@pytest.mark.slow
 def test_check_runs_the_conformance_suite(cli):
     program = "from bbo_bench.cli import main; raise SystemExit(main(['check', 'task=toy']))"
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)

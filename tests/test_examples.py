@@ -50,7 +50,9 @@ def test_an_example_takes_at_most_40_lines(folder):
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param(line.split()[1:], marks=pytest.mark.slow if "weighted" in line else ())
+        pytest.param(
+            line.split()[1:], marks=pytest.mark.slow if "weighted" in line or line.endswith("check task=ring") else ()
+        )
         for line in COMMANDS[1].splitlines()
     ],
     ids=" ".join,
@@ -67,11 +69,9 @@ def test_the_commands_run(command, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "optimizer"),
-    [
-        ("motif", ["genetic"]),
-        pytest.param("reach", ["qv_pg_iql", "+optimizer.proxy.updates=50"], marks=pytest.mark.slow),
-    ],
+    [("motif", ["genetic"]), ("reach", ["qv_pg_iql", "+optimizer.proxy.updates=50"])],
 )
+@pytest.mark.slow
 def test_tasks_with_a_prior_can_be_written_trained_and_run(name, optimizer, tmp_path):
     shown = dict(re.findall(rf"`({name}/\w+\.\w+)`[^\n]*:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL))
     assert set(shown) == {f"{name}/__init__.py", f"{name}/{name}.yaml", f"{name}/prior.yaml"}

@@ -45,7 +45,7 @@ def started(folder, name):
     return process
 
 
-@pytest.mark.every_plugin("sqdf", "ddpo", "d3po", "svdd", "cma_es", "genetic", "turbo", "cascade", "idql")
+@pytest.mark.every_plugin("sqdf", "ddpo", "d3po", "svdd", "cma_es", "genetic", "turbo", "idql")
 @pytest.mark.parametrize("name", representatives("optimizer"))
 def test_killed_at_random_moments(name, whole, tmp_path):
     expected, seconds = whole(name)

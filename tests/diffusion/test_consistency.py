@@ -86,6 +86,7 @@ def test_a_model_is_distilled_once_and_then_taken_from_the_cache(counted, kept):
     assert all(first[name].equal(again[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_a_model_made_anew_is_the_same_in_any_process(kept):
     program = "from bbo_bench.diffusion.consistency import *; from bbo_bench.testing import Probe; "
     subprocess.run([sys.executable, "-c", program + "consistency_model(Probe().prior())"], check=True)

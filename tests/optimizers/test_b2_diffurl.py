@@ -42,6 +42,7 @@ def scored(optimizer, n):
     return optimizer.rollout(n)
 
 
+@pytest.mark.slow
 def test_b2_diffurl_with_kl_meets_the_tilted_distribution():
     optimizer = b2()
     mean, variance = moments(optimizer.transition, tilting_shifts(optimizer.transition))

@@ -59,7 +59,7 @@ def test_tilting_shifts_the_mean_by_the_variance():
         pytest.param("tweedie", "random", 0.9, marks=pytest.mark.slow),
         ("tweedie", "reward+gamma", 1.0),
         pytest.param("consistency", "random", 1.0, marks=pytest.mark.slow),
-        ("consistency", "random", 0.9),
+        pytest.param("consistency", "random", 0.9, marks=pytest.mark.slow),
         pytest.param("ddim2", "random", 1.0, marks=pytest.mark.slow),
     ],
 )

@@ -34,7 +34,7 @@ def grpo(steps=20, flow=False, **changes):
     return GRPO(problem(steps, flow=flow), generator(0), **settings | changes)
 
 
-@pytest.mark.parametrize("flow", [False, True])
+@pytest.mark.parametrize("flow", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_grpo_with_kl_meets_the_tilted_distribution(flow):
     optimizer = grpo(flow=flow)
     mean, variance = moments(optimizer.transition, tilting_shifts(optimizer.transition))

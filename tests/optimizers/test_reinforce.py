@@ -82,6 +82,7 @@ def test_truncation_to_all_steps_is_the_full_gradient():
     torch.testing.assert_close(first_gradient(ours, 100), first_gradient(ddpo, 100), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_with_kl_it_meets_the_tilted_distribution():
     optimizer = reinforce(kl_weight=1.0, iterations=600, samples=256, max_advantage=5.0)
     mean, variance = moments(optimizer.transition, tilting_shifts(optimizer.transition))

@@ -34,7 +34,8 @@ def sdpo(steps=3, **changes):
     return optimizer
 
 
-@pytest.mark.parametrize("gamma", [0.99, pytest.param(0.5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("gamma", [0.99, 0.5])
+@pytest.mark.slow
 def test_sdpo_with_kl_meets_the_tilted_distribution(gamma):
     optimizer = sdpo(gamma=gamma)
     mean, variance = moments(optimizer.transition, tilting_shifts(optimizer.transition))

@@ -181,6 +181,7 @@ def test_what_is_no_molecule_adds_no_diversity(task: Molecule) -> None:
     assert task.canonical(padding).unique().numel() == 1
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_scores(task: Molecule) -> None:
     x = torch.cat([task.reference()[:24], torch.zeros(1, 48, dtype=torch.long)])
     with limited_threads(1):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 import signal
 import traceback
 from collections.abc import Iterator, Mapping
@@ -13,7 +11,6 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
-import torch
 from hydra.utils import instantiate
 from torch import Generator, Tensor
 
@@ -21,6 +18,7 @@ from bbo_bench.core import Optimizer, Problem, State
 from bbo_bench.device import limited_threads
 from bbo_bench.loop import Build, OptimizerError
 from bbo_bench.seeding import single_precision
+from bbo_bench.wire import pack, unpack
 
 
 @contextmanager
@@ -50,7 +48,7 @@ class _Apart(Optimizer):
     def __init__(self, problem: Problem, rng: Generator, connection: Connection, name: str) -> None:
         super().__init__(problem, rng)
         self._connection, self._name = connection, name
-        self._call("__init__", problem, str(rng.device))
+        self._call("__init__", str(rng.device))
 
     def ask(self, n: int) -> Tensor:
         x: Tensor = self._moved(self._call("ask", n))
@@ -80,12 +78,14 @@ class _Apart(Optimizer):
 
     def _call(self, method: str, *arguments: Any) -> Any:
         try:
-            self._connection.send_bytes(pickle.dumps((method, self.rng.initial_seed(), arguments)))
+            self._connection.send_bytes(pack((method, self.rng.initial_seed(), arguments)))
+            if method == "__init__":
+                self._connection.send(self.problem)
             answer = self._connection.recv_bytes()
         except (EOFError, OSError) as error:
             raise OptimizerError(f"{self._name}.{method}: its process ended, by an exit or a crash") from error
         try:
-            done, value = torch.load(io.BytesIO(answer), map_location="cpu", weights_only=True)
+            done, value = unpack(answer)
         except Exception as error:
             raise OptimizerError(
                 f"{self._name}.{method} gave what does not pass from process to process: tensors, numbers and words do"
@@ -108,16 +108,18 @@ def _serve(connection: Connection, settings: Mapping[str, Any], threads: int) ->
         served = _Served(settings)
         while True:
             try:
-                method, seed, arguments = pickle.loads(connection.recv_bytes())
+                data = connection.recv_bytes()
             except EOFError:
                 return
-            answer = io.BytesIO()
             try:
-                torch.save((True, served.call(method, seed, arguments)), answer)
+                method, seed, arguments = unpack(data)
+                if method == "__init__":
+                    arguments = (connection.recv(), *arguments)
+                answer = pack((True, served.call(method, seed, arguments)))
             except Exception as error:
                 trace = "".join(traceback.format_exception(error))
-                torch.save((False, (f"{type(error).__name__}: {error}", trace)), answer := io.BytesIO())
-            connection.send_bytes(answer.getvalue())
+                answer = pack((False, (f"{type(error).__name__}: {error}", trace)))
+            connection.send_bytes(answer)
 
 
 class _Served:

@@ -2,9 +2,11 @@
 
     python benchmarks/isolation.py
 
-A round of `genetic` is little but its designs, 256 asked, told and recommended; states are what others pass beside.
+A round of `genetic` is little but its designs, which are asked, told and recommended, and its state: the four rounds of
+the budget `standard`. States are what others pass beside.
 """
 
+import itertools
 import statistics
 import time
 
@@ -18,7 +20,7 @@ from bbo_bench.plugins import find
 from bbo_bench.seeding import generator
 from bbo_bench.testing.probe import made
 
-N, REPEATS = 256, 20
+ROUNDS, N, REPEATS = (64, 128, 256, 512), 256, 20
 
 
 def milliseconds(call, *arguments):
@@ -31,18 +33,25 @@ def milliseconds(call, *arguments):
     return 1000 * statistics.median(times)
 
 
-def a_round(optimizer):
-    """What is asked of an optimizer in a round, but for the costs of learning."""
-    x = optimizer.ask(N)
-    optimizer.tell(x, torch.zeros(N, dtype=torch.float64))
-    optimizer.predict(optimizer.recommend(N))
-    optimizer.diagnostics()
-    optimizer.state_dict()
+def rounds(build, problem, first):
+    """Median milliseconds of each round; the first is told `first`, as the loop does it."""
+    times = []
+    for _ in range(REPEATS):
+        optimizer, marks = build(problem, generator(0)), [time.perf_counter()]
+        for n in ROUNDS:
+            x = optimizer.ask(n) if marks[1:] else first
+            optimizer.tell(x, torch.zeros(len(x), dtype=torch.float64))
+            optimizer.predict(optimizer.recommend(N))
+            optimizer.diagnostics()
+            optimizer.state_dict()
+            marks.append(time.perf_counter())
+        times.append([1000 * (after - before) for before, after in itertools.pairwise(marks)])
+    return [statistics.median(each) for each in zip(*times, strict=True)]
 
 
 def main():
     """Print the costs."""
-    problem = load_task("airfoil").problem((N, N), torch.device("cpu"))
+    problem = load_task("airfoil").problem(ROUNDS, torch.device("cpu"))
     x = problem.prior.decode(problem.prior.sample(N, generator(0)))
     for name in ("genetic", "sqdf", "ddpo", "turbo"):
         choice = find("optimizer", name)
@@ -54,9 +63,12 @@ def main():
             print(f"{name}: starts in {time.perf_counter() - begun:.1f} s")
             for each in (here, there):
                 each.tell(x, x.flatten(1).sum(1).double())
-            if name == "genetic":
-                print(f"  a round: {milliseconds(a_round, there) - milliseconds(a_round, here):.1f} ms")
             print(f"  its state: {milliseconds(there.state_dict) - milliseconds(here.state_dict):.1f} ms")
+            if name == "genetic":
+                builds = (build, made("optimizer", name))
+                apart_, together = (rounds(each, problem, x[: ROUNDS[0]]) for each in builds)
+                costs = ", ".join(f"{a - b:.1f}" for a, b in zip(apart_, together, strict=True))
+                print(f"  rounds of {', '.join(map(str, ROUNDS))}: {costs} ms")
 
 
 if __name__ == "__main__":

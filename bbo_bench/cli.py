@@ -274,7 +274,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--against", metavar="OPTIMIZER", help="the one that all others are compared with")
     command.add_argument("--metric", default="score", help="a column of metrics.csv (default: score)")
     command.add_argument("--out", type=Path, help="where to write (default: FOLDER/report)")
-    command.add_argument("--reproduction", action="store_true", help="are two folders of the same runs equal?")
+    command.add_argument(
+        "--reproduction",
+        action="store_true",
+        help="are two folders of the same runs equal? Exits with 1 where numbers differ or cannot be read; what only "
+        "one has, and other settings, are named",
+    )
     command.add_argument("--rtol", type=float, default=1e-9, help="relative tolerance of it (default: 1e-9)")
     command.add_argument("--atol", type=float, default=1e-12, help="absolute tolerance of it (default: 1e-12)")
     command.set_defaults(command=compare)

@@ -50,6 +50,19 @@ def contained(seconds: float | None = None) -> Iterator[None]:
             if interrupted.is_set():
                 raise
             raise RunEnded(f"something in the run raised {error!r}, which would have ended the program") from error
+        except Exception as error:  # of the alarm, which may have come in the middle of a plugin's call
+            ended = next((each for each in _causes(error) if isinstance(each, RunEnded)), error)
+            if ended is error:
+                raise
+            raise ended from None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and those that it was raised from."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
 
 
 @contextmanager
@@ -92,7 +105,7 @@ def _limited(seconds: float) -> Iterator[None]:
     """Raise the alarm after so many seconds, and again while that is caught; at last end the process."""
 
     def expire(number: int, frame: FrameType | None) -> None:
-        raise RunEnded(f"the run took more than the timeout of {seconds:g} s")
+        raise RunEnded(f"the run took more than the timeout of {seconds:g} s; with more the same command goes on")
 
     faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=sys.__stderr__ or sys.stderr)
     try:

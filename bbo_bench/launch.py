@@ -179,7 +179,7 @@ class Sweep(Callback):
         """Compose and check every run."""
         # joblib replaces a worker whose memory has grown between two runs: nothing is lost
         warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor", UserWarning)
-        atexit.register(_tidy, Path(config.hydra.sweep.dir).absolute())
+        atexit.register(_tidy, Path(config.hydra.sweep.dir).absolute(), planned=False)
         try:
             known, runs = _known(), list(_expanded(config))
             _check_names((each for each, _ in runs), known)
@@ -195,7 +195,7 @@ class Sweep(Callback):
         notes = Path(config.hydra.sweep.dir).absolute()
         failed = {i: _outcome(plan, Note(notes, i)) for i, plan in enumerate(self.plans)}
         failed = {i: why for i, why in failed.items() if why}
-        _tidy(notes)
+        _tidy(notes, planned=True)
         print(f"{len(self.plans) - len(failed)} of {len(self.plans)} runs are complete", file=sys.stderr)
         for i, why in failed.items():
             print(f"failed: {shown(self.plans[i].folder)}: {why}", file=sys.stderr)
@@ -206,8 +206,14 @@ class Sweep(Callback):
         """Say what the sweep will take, and leave word of its runs for `bbo-bench status`."""
         folders = [plan.folder for plan in self.plans]
         rounds = [tuple(plan.config["budget"]["rounds"]) for plan in self.plans]
-        Path(settings.sweep.dir).mkdir(parents=True)
-        Path(settings.sweep.dir, PLANNED).write_text("\n".join(map(str, folders)), encoding="utf-8")
+        notes = Path(settings.sweep.dir)
+        for plan in notes.parent.glob(f"{notes.name.partition('_')[0]}_*/{PLANNED}"):  # of sweeps that were interrupted
+            if set(map(str, folders)).issuperset(plan.read_text(encoding="utf-8").splitlines()):
+                plan.unlink(missing_ok=True)
+                with suppress(OSError):  # one that still goes on has more there
+                    plan.parent.rmdir()
+        notes.mkdir(parents=True)
+        (notes / PLANNED).write_text("\n".join(map(str, folders)), encoding="utf-8")
         print(estimate(folders, rounds, _processes(settings.launcher)), file=sys.stderr)
 
     def _check_folders(self) -> None:
@@ -342,11 +348,13 @@ def _outcome(plan: Plan, note: Note) -> str | None:
     return "it ended before it was complete, without a word; the same command resumes it"
 
 
-def _tidy(folder: Path) -> None:
-    """Remove what a sweep leaves; the logs of a cluster's jobs stay."""
+def _tidy(folder: Path, *, planned: bool) -> None:
+    """Remove what a sweep leaves, its plan too if it has ended; the logs of a cluster's jobs stay."""
     with suppress(OSError):
-        for file in (*folder.glob("*.failed"), *folder.glob("*.begun"), folder / PLANNED, folder / "multirun.yaml"):
+        for file in (*folder.glob("*.failed"), *folder.glob("*.begun"), folder / "multirun.yaml"):
             file.unlink(missing_ok=True)
+        if planned:
+            (folder / PLANNED).unlink(missing_ok=True)
         folder.rmdir()
 
 
@@ -359,6 +367,8 @@ def _explained(error: Exception) -> str:
         group, _, name = error.missing_cfg_file.rpartition("/")
         if group in KINDS:
             return unknown(group, name, error.options)
+        if (extra := name.partition("_")[0].replace("submitit", "slurm")) in ("ray", "slurm") and "launcher" in group:
+            return f"hydra/launcher={name} needs an extra: pip install 'bbo-bench[{extra}]'"
         return f"there is no {group} named {name!r}; {suggestion(name, error.options)}"
     if absent := re.match(r"You must specify '(\w+)'", lines[0]):
         return f"{absent[1]} is missing: add {absent[1]}=NAME; `bbo-bench list` has all"

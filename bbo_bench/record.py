@@ -201,6 +201,12 @@ class Record:
                 f"{self.folder} holds a run of another configuration ({'; '.join(changed)}); "
                 "choose another name=, or move the folder away"
             )
+        rounds = (self.folder / "metrics.csv").read_bytes().count(b"\n") - 1 if "metrics.csv" in data else 0
+        if rounds > 1 and not committed:
+            raise RecordError(
+                f"{self.folder} holds {rounds} rounds, but neither provenance.json nor state.pt, without which nobody "
+                "knows whether they are whole; move the folder away to start the run anew"
+            )
 
     def _resume(self) -> None:
         whole = _load(self.folder / "state.pt", _read_state)

@@ -80,17 +80,23 @@ def progress(folder: Path) -> Progress:
     """Where the run in a folder stands."""
     if not (folder / "config.yaml").exists():
         return Progress(folder, "to come")
-    config, facts = _read(folder / "config.yaml"), _read(folder / "provenance.json") or {}
+    config, facts = _read(folder / "config.yaml"), _read(folder / "provenance.json")
     try:
+        if facts is None and (folder / "provenance.json").exists():
+            raise ValueError("its provenance.json cannot be read")
+        facts = facts or {}
         if config is None or not describes_a_run(config):
             raise ValueError("its config.yaml is not that of a run")
         rounds = tuple(config["budget"]["rounds"])
         seconds = tuple(float(each["total"]) for each in facts.get("seconds", ()))
         memory = float(facts.get("peak_mb", 0))
+        if facts.get("complete") and not (folder / "metrics.csv").exists():
+            raise ValueError("its metrics.csv is missing")
         if len(seconds) > len(rounds) or (facts.get("complete") and len(seconds) < len(rounds)):
             raise ValueError(f"its provenance.json has seconds of {len(seconds)} of {len(rounds)} rounds")
     except (LookupError, TypeError, ValueError) as error:
-        return Progress(folder, "failed", reason=f"{type(error).__name__}: {error}")
+        kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
+        return Progress(folder, "failed", reason=f"{kind}{error}")
     if facts.get("complete"):
         return Progress(folder, "complete", rounds, seconds, memory)
     if holder := alive(folder):
@@ -109,7 +115,8 @@ def status(folders: Sequence[Path]) -> str:
     """
     runs = [progress(folder) for folder in dict.fromkeys(each for folder in folders for each in _runs(folder))]
     if not runs:
-        raise UsageError(f"no runs, made or planned, in {', '.join(map(str, folders))}")
+        where = ", ".join(map(str, folders))
+        raise UsageError(f"no runs, made or planned, in {where}; a sweep plans its own in its first half minute")
     times = Times(each for each in runs if each.state == "complete")
     states = Counter(each.state for each in runs)
     order = ("complete", "running", "failed", "stopped", "to come")

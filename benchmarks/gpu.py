@@ -39,6 +39,7 @@ from torch.profiler import ProfilerActivity, profile
 from bbo_bench import load_results
 from bbo_bench.device import resolve
 from bbo_bench.loop import Budget, run
+from bbo_bench.plugins import UsageError
 from bbo_bench.provenance import peak_memory, reset_peak_memory
 from bbo_bench.record import Record
 from bbo_bench.seeding import generator
@@ -59,7 +60,8 @@ def tests(args: argparse.Namespace) -> str:
     """The tests of a card."""
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests"]
     out = subprocess.run(command, capture_output=True, text=True, check=False)
-    return out.stdout.strip().splitlines()[-1]
+    lines = (out.stdout + out.stderr).strip().splitlines()
+    return "\n".join(["FAILED", *lines[-40:]] if out.returncode else lines[-1:])
 
 
 def agreement(args: argparse.Namespace) -> str:
@@ -69,13 +71,16 @@ def agreement(args: argparse.Namespace) -> str:
             command = [sys.executable, "-m", "bbo_bench", "run", "-m", f"task={task}", f"optimizer={','.join(names)}"]
             command += [f"device=cpu,{args.device}", "name=${device}", "budget=smoke", f"results={folder}"]
             command += ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={args.jobs}"]
-            subprocess.run(command, check=True, capture_output=True, timeout=400)
+            made = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+            if made.returncode:
+                raise RuntimeError(f"the sweep of {task} failed:\n{made.stderr[-2000:]}")
         last = [load_results(Path(folder, name)).groupby(["task", "optimizer"]).last() for name in ("cpu", args.device)]
     lines = []
     for name, most in TOLERANCE.items():
         apart = (last[0][name] - last[1][name]).abs()
         beyond = [f"{' '.join(map(str, pair))} by {value:.2f}" for pair, value in apart.items() if value > most]
-        lines.append(f"{name}: at most {apart.max():.3f} apart (allowed {most}); beyond: {', '.join(beyond) or 'none'}")
+        found = f"FAILED by {', '.join(beyond)}" if beyond else "held by all"
+        lines.append(f"{name}: at most {apart.max():.3f} apart, allowed {most}: {found}")
     return "\n".join(lines)
 
 
@@ -92,7 +97,7 @@ def resuming(args: argparse.Namespace) -> str:
             with suppress(Killed):
                 _played(Path(folder, "moved"), name, "cpu", Fragile)
             _played(Path(folder, "moved"), name, args.device, Record)
-        lines.append(f"{name}: {'the same bytes' if same else 'OTHER BYTES'}; a state of the CPU's goes on")
+        lines.append(f"{name}: {'the same bytes' if same else 'FAILED, other bytes'}; a state of the CPU's goes on")
     return "\n".join(lines)
 
 
@@ -218,16 +223,26 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    """Try one part after the other."""
+def main() -> int:
+    """Try one part after the other.
+
+    Returns:
+        The exit status: 1 if anything failed.
+    """
     args = arguments()
-    args.device = resolve(args.device).type
+    try:
+        args.device = resolve(args.device).type
+    except UsageError as error:
+        sys.exit(f"error: {error}; to try the script without a card: python benchmarks/gpu.py --device cpu")
     args.out.mkdir(parents=True, exist_ok=True)
     name = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
+    failed = False
     with (args.out / "gpu.txt").open("w", encoding="utf-8") as log:
         for line in [f"{name}, torch {torch.__version__}", *_parts(args)]:
             print(line, flush=True)
             print(line, file=log, flush=True)
+            failed |= "FAILED" in line
+    return int(failed)
 
 
 def _parts(args: argparse.Namespace) -> Iterator[str]:
@@ -242,4 +257,4 @@ def _parts(args: argparse.Namespace) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

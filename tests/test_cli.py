@@ -146,6 +146,7 @@ def test_a_complete_run_is_skipped_and_another_configuration_refused(cli, tmp_pa
         ([*RUN[1:], "budget.rounds=[0,4]"], "positive numbers of queries, got [0, 4]"),
         ([*RUN[1:], "budget.validation=1000"], "0 <= validation <= evaluation"),
         (["task=toy"], "optimizer is missing: add optimizer=NAME; `bbo-bench list` has all"),
+        ([*RUN[1:], "hydra/launcher=submitit_slurm"], "pip install 'bbo-bench[slurm]'"),
         ([*RUN[1:], "hydra/launcher=jolib"], "there is no hydra/launcher named 'jolib'; did you mean joblib?"),
     ],
 )

@@ -93,6 +93,14 @@ def test_ctrl_c_is_no_failure():
         time.sleep(5)
 
 
+def test_a_time_that_is_over_is_no_plugins_fault():
+    with pytest.raises(RunEnded, match=r"timeout of 0.1 s; with more the same command goes on"), contained(0.1):
+        try:
+            time.sleep(5)
+        except RunEnded as error:
+            raise ValueError("evaluate raised RunEnded on 32 designs") from error
+
+
 def test_the_time_is_over_even_where_errors_are_caught():
     caught = 0
     with pytest.raises(RunEnded, match=r"timeout of 0.1 s"), contained(0.1):

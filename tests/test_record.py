@@ -131,6 +131,16 @@ def test_a_run_that_ended_before_its_first_commit_starts_anew(tmp_path):
         assert (record.rounds, record.state) == (0, None)
 
 
+def test_rounds_without_what_says_that_they_are_whole_are_not_overwritten(tmp_path):
+    with Record(tmp_path, CONFIG) as record:
+        record.commit(entry(0), STATE, {}, last=False)
+        record.commit(entry(1), STATE, {}, last=True)
+    (tmp_path / "provenance.json").unlink()
+    with pytest.raises(RecordError, match=r"holds 2 rounds, but neither provenance.json nor"), Record(tmp_path, CONFIG):
+        pass
+    assert (tmp_path / "metrics.csv").read_text().count("\n") == 3
+
+
 class Odd:
     pass
 

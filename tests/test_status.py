@@ -1,6 +1,10 @@
 """What `bbo-bench status` says of runs, and a sweep of its time."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -37,8 +41,37 @@ def test_every_state(cli, tmp_path):
     assert cli("status", "results/default/toy/toy_search/seed_0").out.strip() == "1 runs: 1 complete"
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("provenance.json", "{", "its provenance.json cannot be read"),
+        ("provenance.json", "[]", "its provenance.json cannot be read"),
+        ("metrics.csv", None, "its metrics.csv is missing"),
+    ],
+)
+def test_a_damaged_run_has_failed(cli, tmp_path, name, text, reason):
+    assert cli(*SWEEP, "optimizer=toy_search", "seed=0").status == 0
+    file = tmp_path / "results/default/toy/toy_search/seed_0" / name
+    file.write_text(text) if text else file.unlink()
+    lines = cli("status", "results").out.splitlines()
+    assert lines == ["1 runs: 1 failed", f"failed   results/default/toy/toy_search/seed_0: {reason}"]
+
+
+def test_an_interrupted_sweep_keeps_its_plan_until_the_runs_are_made(cli, tmp_path):
+    words = [sys.executable, "-m", "bbo_bench", *SWEEP, "optimizer=toy_search", "seed=0,1,2"]
+    process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while process.poll() is None and not list(tmp_path.rglob("ledger.csv")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
+    assert cli("status", "results").out.startswith("3 runs: ")
+    assert cli(*SWEEP, "optimizer=toy_search", "seed=0,1,2").status == 0
+    assert cli("status", "results").out.startswith("3 runs: 3 complete")
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {"default"}
+
+
 def test_there_is_nothing_to_say_of_nothing(cli, tmp_path):
-    assert cli("status", str(tmp_path)).err.strip() == f"error: no runs, made or planned, in {tmp_path}"
+    assert f"error: no runs, made or planned, in {tmp_path}; " in cli("status", str(tmp_path)).err
 
 
 def test_a_sweep_says_what_it_will_take(cli, tmp_path):
@@ -66,4 +99,4 @@ def test_a_folder_that_is_no_runs_is_named_not_a_crash(cli, tmp_path, text):
     (folder / "config.yaml").write_text(text)
     lines = cli("status", "results").out.splitlines()
     assert lines[0] == "1 runs: 1 failed"
-    assert lines[1].endswith("seed_0: ValueError: its config.yaml is not that of a run")
+    assert lines[1].endswith("seed_0: its config.yaml is not that of a run")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
+from bbo_bench.names import METRICS
 from bbo_bench.plan import shown
 from bbo_bench.record import RecordError, check_files
 from bbo_bench.report.labels import LabelError, flat, identity, labels, unnamed
@@ -107,7 +110,8 @@ def read_runs(folders: Sequence[Path]) -> Runs:
         try:
             complete.append(_read(path))
         except (RecordError, *DAMAGE) as error:
-            left_out[path] = str(error) if isinstance(error, RecordError) else f"{type(error).__name__}: {error}"
+            damage = f"damaged, or made by another program ({type(error).__name__}: {error})"
+            left_out[path] = str(error) if isinstance(error, RecordError) else damage
     if not complete:
         reasons = "\n".join(f"  {shown(path)}: {reason}" for path, reason in left_out.items())
         raise ReportError(f"no complete run in {where}; run them again to resume them:\n{reasons}")
@@ -143,6 +147,8 @@ def _read(folder: Path) -> Run:
     provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     if not provenance["complete"]:
         raise RecordError(f"incomplete: {len(provenance['seconds'])} rounds are committed")
+    if not (folder / "metrics.csv").exists():
+        raise RecordError("metrics.csv is missing")
     # ledgers and designs may be absent on purpose: reference runs are published without the large ones
     kept = {name: digest for name, digest in provenance["files"].items() if (folder / name).exists()}
     check_files(folder, kept)
@@ -150,6 +156,12 @@ def _read(folder: Path) -> Run:
     if not describes_a_run(config):
         raise RecordError("its config.yaml is not that of a run")
     metrics = pd.read_csv(folder / "metrics.csv")
+    if (named := re.fullmatch(r"seed_(\d+)", folder.name)) and int(named[1]) != config["seed"]:
+        raise RecordError(f"its config.yaml says seed={config['seed']}")
+    words = [str(key) for key in metrics if not is_numeric_dtype(metrics[key])]
+    endless = [key for key in METRICS if key in metrics and key not in words and np.isinf(metrics[key]).any()]
+    if words or endless:
+        raise RecordError(f"metrics.csv has no finite numbers under {', '.join([*words, *endless])}")
     if "reward_mean" not in metrics:
         raise RecordError("made without an evaluation (budget.evaluation is 0)")
     task, optimizer = config["task"]["name"], config["optimizer"]["name"]

@@ -73,6 +73,7 @@ def test_a_sweep_is_hit(swept, tmp_path, name, victim):
     _, errors = again.communicate(timeout=240)
     assert again.returncode == 0, errors.decode()
     assert relative(files(tmp_path)) == relative(swept)
+    assert not list(tmp_path.glob("results/.sweep_*/planned.txt"))
 
 
 def working(pid: int) -> list[psutil.Process]:

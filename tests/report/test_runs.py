@@ -1,5 +1,7 @@
 """Which runs a report takes, and what it says about the others."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +41,26 @@ def test_other_runs_are_left_out_with_the_reason(make: Make, results: Path) -> N
     assert reasons[1] == "failed: OptimizerError: designs must be finite"
     assert "metrics.csv is not as it was written" in reasons[2]
     assert reasons[3] == "incomplete: no round is committed"
+
+
+@pytest.mark.parametrize("word", ["abc", "inf", "-inf"])
+def test_a_metric_that_is_no_finite_number_leaves_its_run_out(make: Make, results: Path, word: str) -> None:
+    good, bad = make("sqdf", 0, SCORES), make("sqdf", 1, SCORES)
+    text = (bad / "metrics.csv").read_text().replace("1.3", word)
+    (bad / "metrics.csv").write_text(text)
+    facts = json.loads((bad / "provenance.json").read_text())
+    facts["files"]["metrics.csv"] = hashlib.sha256(text.encode()).hexdigest()
+    (bad / "provenance.json").write_text(json.dumps(facts))
+    runs = find_runs([results])
+    assert [run.folder for run in runs.complete] == [good]
+    assert runs.left_out == {bad: "metrics.csv has no finite numbers under reward_mean"}
+
+
+def test_a_run_in_the_folder_of_another_seed_is_left_out(make: Make, results: Path) -> None:
+    make("sqdf", 0, SCORES)
+    other = make("sqdf", 1, SCORES)
+    other.rename(other.with_name("seed_2"))
+    assert find_runs([results]).left_out == {other.with_name("seed_2"): "its config.yaml says seed=1"}
 
 
 def test_runs_whose_designs_were_not_published_count(make: Make, results: Path) -> None:

@@ -50,6 +50,11 @@ class Backprop(FineTuner):
         check_counts(updates=updates, batch_size=batch_size)
         self.updates, self.batch_size, self.checkpoint = updates, batch_size, checkpoint
 
+    @property
+    def gradient_steps(self) -> int:
+        """See `FineTuner.gradient_steps`."""
+        return self.updates
+
     @abstractmethod
     def kept(self) -> Tensor:
         """Which steps keep the gradient of their network output, `updates x T` bools, noisiest step first."""
@@ -64,33 +69,41 @@ class Backprop(FineTuner):
         x0, divergence = self.path(kept)
         return (divergence - self.reward(x0)).mean()
 
-    def references(self) -> list[tuple[float, Denoiser]]:
+    def references(self) -> list[tuple[float | Tensor, Denoiser]]:
         """What the policy is to stay close to, and the weights of the KL divergences to it."""
-        return [(self.kl_weight, self.reference)] if self.kl_weight else []
+        return [(self.kl_weight, self.reference)] if self.regularized else []
 
     def path(self, kept: Sequence[bool]) -> tuple[Tensor, Tensor]:
         """States after the first `len(kept)` steps, `n x latent_shape`, and the weighted divergences so far, `n`.
 
         A KL divergence is differentiated in x_t too, through the policy and through what it is compared with: the
-        gradient of kept steps is that of the objective, nothing is left out.
+        gradient of kept steps is that of the objective, nothing is left out. Under a budget the prior passes the other
+        steps too, whose divergence counts.
         """
         transition, references = self.transition, self.references()
         policy, merged = self.policy.composed(), self.policy.merged()
         x = self.start(self.batch_size)
-        divergence = x.new_zeros(len(x))
+        divergence, spent = x.new_zeros(2, len(x))
         for k, keep in enumerate(kept):
             if keep:
                 output = self.output(policy, k, x)
                 mean = transition.mean(k, x, output)
                 for weight, reference in references:
                     prior = transition.mean(k, x, self.output(reference, k, x))
-                    divergence = divergence + weight * transition.kl(k, mean, prior)
+                    kl = transition.kl(k, mean, prior)
+                    divergence = divergence + weight * kl
+                    if reference is self.reference:
+                        spent = spent + kl.detach()
                 mean = self.onward(k, x, mean, output)
             else:
                 with torch.no_grad():
                     output = merged(x, transition.timesteps[k])
                 mean = transition.mean(k, x, output)
+                if self.dual is not None:
+                    with torch.no_grad():
+                        spent = spent + transition.kl(k, mean, transition.mean_by(self.reference, k, x))
             x = transition.step(k, mean, self.rng)
+        self.spend(spent)
         return x, divergence
 
     def onward(self, k: int, x: Tensor, mean: Tensor, output: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from bbo_bench.core import Problem, State
+from bbo_bench.diffusion.dual import Dual
 from bbo_bench.diffusion.generative import Generative
 from bbo_bench.diffusion.policy import Policy
 from bbo_bench.diffusion.transition import Denoiser
@@ -107,13 +108,17 @@ class FineTuner(Tuned):
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
         rng: Generator on the prior's device.
-        kl_weight: Weight α of the KL divergence to the prior, in prior standard deviations of the score per nat.
+        kl_weight: Weight α of the KL divergence to the prior, in prior standard deviations of the score per nat; None
+            with `kl_budget`.
+        kl_budget: Nats that the policy's trajectories may be from the prior's, in the place of the weight, which then
+            follows from it; see `Dual`. None with `kl_weight`.
         training: How the policy is trained.
         steps: Number T of the policy's sampling steps; None is the prior's.
         **shared: See `Generative`.
 
     Raises:
-        ValueError: If a number is out of range, or the sampler is deterministic.
+        ValueError: If a number is out of range, not exactly one of weight and budget is given, or the sampler is
+            deterministic.
     """
 
     def __init__(
@@ -121,7 +126,8 @@ class FineTuner(Tuned):
         problem: Problem,
         rng: Generator,
         *,
-        kl_weight: float = 0.0,
+        kl_weight: float | None = 0.0,
+        kl_budget: float | None = None,
         training: Training,
         steps: int | None = None,
         **shared: Any,
@@ -130,17 +136,44 @@ class FineTuner(Tuned):
         if steps is not None:
             check_counts(steps=steps)
             self.transition = self.prior.sampler(steps)
-        if kl_weight < 0:
+        if (kl_weight is None) == (kl_budget is None):
+            raise ValueError(f"expected kl_weight or kl_budget, and null for the other, got {kl_weight=}, {kl_budget=}")
+        if kl_weight is not None and kl_weight < 0:
             raise ValueError(f"kl_weight must be at least 0, got {kl_weight}")
         self.check_stochastic()
         self.training = training
         self.policy = self.untrained()
-        self.kl_weight = kl_weight
+        self._kl_weight = kl_weight or 0.0
+        self.dual = None if kl_budget is None else Dual(kl_budget, rng.device)
         self._asked: Trajectories | None = None
 
     @abstractmethod
     def losses(self) -> Iterator[Tensor]:
         """Losses to descend, one after the other; a step of AdamW is taken after each."""
+
+    @property
+    def gradient_steps(self) -> int:
+        """About how many losses there are in a round, in which α comes to what a budget asks for."""
+        return 100
+
+    @property
+    def kl_weight(self) -> float | Tensor:
+        """α; under a budget a scalar tensor, which changes from loss to loss."""
+        return self._kl_weight if self.dual is None else self.dual.weight
+
+    @property
+    def regularized(self) -> bool:
+        """Whether the KL divergence to the prior has a weight."""
+        return self.dual is not None or self._kl_weight > 0
+
+    def spend(self, kl: Tensor) -> None:
+        """Let α follow what a batch shows of the trajectories' KL divergence to the prior; no step without a budget.
+
+        Args:
+            kl: Nats of `n` trajectories, or of `n` steps times T, whose mean counts.
+        """
+        if self.dual is not None:
+            self.dual.follow(kl.detach().mean(), self.gradient_steps)
 
     def untrained(self) -> Policy:
         """A policy that does what the prior does."""
@@ -149,7 +182,19 @@ class FineTuner(Tuned):
     def learn(self) -> None:
         """Fine-tune the policy; the numbers are the mean loss, and the KL of its trajectories to the prior's."""
         self._numbers = {"loss": self.descend(), "kl": self.path_kl()}
+        if self.dual is not None:
+            self._numbers |= self.dual.diagnostics()
         self._asked = None
+
+    def state_dict(self) -> State:
+        """See `Optimizer.state_dict`."""
+        return super().state_dict() | ({} if self.dual is None else {"dual": self.dual.state_dict()})
+
+    def load_state_dict(self, state: State) -> None:
+        """See `Optimizer.load_state_dict`."""
+        super().load_state_dict(state)
+        if self.dual is not None:
+            self.dual.load_state_dict(state["dual"])
 
     def descend(self) -> float:
         """Descend `losses` by AdamW, which starts anew; their mean.
@@ -262,7 +307,7 @@ class FineTuner(Tuned):
     def _diverged(self, finite: int) -> DivergedError:
         i = self.round
         kept = f"; its folder keeps the state after round {i - 1}" if i else ""
-        remedy = "a lower learning_rate or a higher kl_weight" if self.kl_weight else "a lower learning_rate"
+        remedy = "a lower learning_rate or a higher kl_weight" if self.regularized else "a lower learning_rate"
         return DivergedError(
             f"{type(self).__name__} diverged: round {i}, step {finite + 1} has a loss or gradient that is not finite; "
             f"make a run of another name= with {remedy}{kept}"

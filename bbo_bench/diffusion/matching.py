@@ -55,6 +55,11 @@ class Matching(FineTuner):
         self.natural = round(prior_share * batch_size)
         self.chosen = batch_size - self.natural
 
+    @property
+    def gradient_steps(self) -> int:
+        """See `FineTuner.gradient_steps`."""
+        return self.iterations * self.updates
+
     @abstractmethod
     def weights(self, reward: Tensor) -> Tensor:
         """Weights of `n` samples with these rewards, summing to 1, by which they are drawn to be learnt from."""
@@ -84,11 +89,13 @@ class Matching(FineTuner):
         x = step.noise(k, z, self.prior.noise(len(z), self.rng))
         output = self.policy(x, step.timesteps[k])
         error = (output - step.target(k, x, z)).flatten(1).square().sum(1)
-        if not self.kl_weight:
+        if not self.regularized:
             return torch.mean(error)
         with torch.no_grad():
             prior = self.reference(x, step.timesteps[k])
-        return torch.mean(error + anchor * (output - prior).flatten(1).square().sum(1))
+        distance = (output - prior).flatten(1).square().sum(1)
+        self.spend(step.steps * step.kl_per_error[k] * distance)
+        return torch.mean(error + anchor * distance)
 
     @torch.no_grad()
     def naturals(self) -> Tensor:

@@ -49,6 +49,11 @@ class OnPolicy(FineTuner):
         self.iterations, self.samples = iterations, samples
         self.epochs, self.minibatches, self.clip = epochs, minibatches, clip
 
+    @property
+    def gradient_steps(self) -> int:
+        """See `FineTuner.gradient_steps`."""
+        return (self.iterations if self.proxy is not None else 1) * self.epochs * self.minibatches
+
     @abstractmethod
     def experience(self, rollout: Rollout) -> Any:
         """What is learnt from a rollout, without gradient: a named tuple of tensors of as many rows."""

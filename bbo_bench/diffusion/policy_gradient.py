@@ -76,7 +76,7 @@ class PolicyGradient(OnPolicy):
         states, means = rollout.trajectories
         x, k = pairs(states, self.transition.steps - means.shape[1])
         mean, following = means.flatten(0, 1), states[:, 1:].flatten(0, 1)
-        prior = self.transition.mean_by(self.reference, k, x) if self.kl_weight else mean
+        prior = self.transition.mean_by(self.reference, k, x) if self.regularized else mean
         behaviour = self.transition.log_prob(k, mean, following)
         kl = self.divergence(k, mean, prior, following).reshape(len(rollout.reward), -1)
         return Steps(x, k, following, behaviour, prior, self.advantages(rollout, kl).flatten())
@@ -121,7 +121,9 @@ class PolicyGradient(OnPolicy):
         mean = transition.mean_by(self.policy, steps.k, steps.x)
         ratio = transition.log_prob(steps.k, mean, steps.following) - steps.behaviour
         weight = self.kl_weight / self.scale.expand(transition.steps)[steps.k]
-        return ratio, weight * transition.kl(steps.k, mean, steps.reference)
+        kl = transition.kl(steps.k, mean, steps.reference)
+        self.spend(transition.steps * kl)
+        return ratio, weight * kl
 
 
 def clipped(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:

@@ -32,7 +32,7 @@ class Preference(FineTuner):
 
     def __init__(self, problem: Problem, rng: Generator, **shared: Any) -> None:
         super().__init__(problem, rng, **shared)
-        if self.kl_weight == 0:
+        if not self.regularized:
             raise ValueError("preferences are explained by α times log-ratios: expected kl_weight > 0, got 0")
 
 
@@ -76,6 +76,11 @@ class DesignPairs(Preference):
         self.updates, self.batch_size, self.temperature = updates, batch_size, temperature
         self._share, self._nats = continuous_elbo(self.transition)
 
+    @property
+    def gradient_steps(self) -> int:
+        """See `FineTuner.gradient_steps`."""
+        return self.iterations * self.updates
+
     @abstractmethod
     def divergence(self, logit: Tensor, label: Tensor) -> Tensor:
         """Losses of `n` logits of the policy's preferences, given `n` probabilities, an `n`-dim tensor."""
@@ -97,10 +102,14 @@ class DesignPairs(Preference):
 
     def logit(self, z: Tensor, k: Tensor, noise: Tensor) -> Tensor:
         """Logits that the first of each pair in `2 x n x latent_shape` is preferred, an `n`-dim tensor."""
-        z, k, noise = z.flatten(0, 1), k.repeat(2), torch.cat([noise, noise])
+        step, z, k = self.transition, z.flatten(0, 1), k.repeat(2)
+        x, timestep = step.noise(k, z, torch.cat([noise, noise])), step.timesteps[k]
+        target = step.target(k, x, z)
         with torch.no_grad():
-            reference = self.denoising_error(self.reference, z, k, noise)
-        error = self.denoising_error(self.policy, z, k, noise) - reference
+            reference = self.reference(x, timestep)
+        output = self.policy(x, timestep)
+        self.spend(step.kl_per_error[k] / self._share[k] * squared(output - reference))
+        error = squared(output - target) - squared(reference - target)
         first, second = (self._nats[k] * error).chunk(2)
         return self.kl_weight / self.temperature * (second - first)
 
@@ -164,11 +173,17 @@ class PathPairs(Preference, OnPolicy):
         """Log-ratios of p_θ(x_{t-1} | x_t) to the prior's, of every step, `n x T`, in nats."""
         x, k = pairs(paths.states)
         means = self.transition.mean_by(self.policy, k, x).reshape(paths.reference.shape)
+        self.spend(self.transition.kl(k, means.flatten(0, 1), paths.reference.flatten(0, 1)) * self.transition.steps)
         return self._log_ratio(paths.states, means, paths.reference)
 
     def _log_ratio(self, states: Tensor, means: Tensor, reference: Tensor) -> Tensor:
         farther = (states[:, 1:] - reference).square() - (states[:, 1:] - means).square()
         return farther.flatten(2).sum(2) / (2 * self.transition.std**2)
+
+
+def squared(x: Tensor) -> Tensor:
+    """Squared lengths of `n x latent_shape` vectors, an `n`-dim tensor."""
+    return x.flatten(1).square().sum(1)
 
 
 def continuous_elbo(transition: Transition) -> tuple[Tensor, Tensor]:

@@ -93,6 +93,11 @@ class AWM(FineTuner):
         self.ema_weight, self.ema_decay = ema_weight, ema_decay
         self.ema = copy.deepcopy(self.policy)
 
+    @property
+    def gradient_steps(self) -> int:
+        """See `FineTuner.gradient_steps`."""
+        return self.iterations * self.minibatches
+
     def losses(self) -> Iterator[Tensor]:
         """See `FineTuner.losses`."""
         for _ in range(self.iterations):
@@ -123,9 +128,11 @@ class AWM(FineTuner):
         behaviour = noised.behaviour if len(noised.behaviour) else matching.detach()
         ratio = (matching - behaviour).clamp(max=MAX_LOG_RATIO).exp()
         loss = -clipped(ratio, noised.advantage, self.clip)
-        if self.kl_weight:
+        if self.regularized:
             prior = self.fixed(self.reference, noised)
-            loss = loss + self.kl_weight / self.scale * self.distance(output, prior, noised.k)
+            error = (output - prior).flatten(1).square().sum(1)
+            self.spend(self.transition.steps * self.transition.kl_per_error[noised.k] * error)
+            loss = loss + self.kl_weight / self.scale * self.weight[noised.k] * error
         if self.ema_weight:
             average = self.fixed(self.ema.merged(), noised)
             loss = loss + self.ema_weight * self.distance(output, average, noised.k)

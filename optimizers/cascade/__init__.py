@@ -108,7 +108,7 @@ class Cascade(FineTuner):
                 "a cascade learns from pairs that something orders: with proxy=null there are only queried designs, so "
                 f"set shared=nothing and trained=1, got {shared=}, {trained=}"
             )
-        if self.kl_weight or self.training.lora_rank is not None:
+        if self.regularized or self.training.lora_rank is not None:
             raise ValueError("a cascade trains all weights of a second model: set kl_weight=0 and lora_rank=null")
         self.shared, self.passes, self.trained = shared, passes, trained
         self.first = round(step * self.transition.steps) if shared == "latent" else 0

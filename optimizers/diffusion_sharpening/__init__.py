@@ -93,6 +93,11 @@ class DiffusionSharpening(FineTuner):
         ahead = torch.cat([alpha_bar, alpha_bar.new_ones(length)]).unfold(0, length + 1, 1)
         self.settled = (ahead[:, 1:].mean(1) - ahead[:, 0]) / (1 - ahead[:, 0])
 
+    @property
+    def gradient_steps(self) -> int:
+        """See `FineTuner.gradient_steps`."""
+        return self.iterations * self.updates
+
     def losses(self) -> Iterator[Tensor]:
         """See `FineTuner.losses`."""
         for _ in range(self.iterations):
@@ -107,12 +112,17 @@ class DiffusionSharpening(FineTuner):
         output = self.policy(variants.x, t)
         spread, gain = score.std(1), score.amax(1) - score.mean(1)
         loss = spread * square(output - (variants.output + variants.best - variants.targets.mean(1)))
-        if self.kl_weight:
+        if self.regularized:
             with torch.no_grad():
                 prior = self.reference(variants.x, t)
             anchor = self.kl_weight * self.settled[variants.k] * gain / (spread + 1e-8)
+            self.count(variants.k, output - prior)
             loss = loss + anchor * square(output - prior)
         return torch.mean(loss)
+
+    def count(self, k: Tensor, difference: Tensor) -> None:
+        """Let a budget's α follow how much outputs differ from the prior's, `n x latent_shape`."""
+        self.spend(self.transition.steps * self.transition.kl_per_error[k] * square(difference))
 
     def cost(self, k: Tensor, x: Tensor, mean: Tensor, following: Tensor) -> Tensor:
         """What `n` steps take from a rollout's score: nothing."""
@@ -171,13 +181,14 @@ class DiffusionSharpeningDPO(DiffusionSharpening):
         with torch.no_grad():
             prior = self.reference(variants.x, t)
         output = self.policy(variants.x, t)
+        self.count(variants.k, output - prior)
         won, lost = (square(prior - target) - square(output - target) for target in (variants.best, variants.worst))
         return -logsigmoid(self.beta / 2 * (won - lost)).mean()
 
     @torch.no_grad()
     def cost(self, k: Tensor, x: Tensor, mean: Tensor, following: Tensor) -> Tensor:
         """What `n` steps take from a rollout's score: α times the log-ratio to the prior."""
-        if not self.kl_weight:
+        if not self.regularized:
             return super().cost(k, x, mean, following)
         step = self.transition
         prior = step.mean_by(self.reference, k, x)

@@ -33,7 +33,7 @@ class DRaFT(Backprop):
         self.K = steps if K is None else K
         if not 1 <= self.K <= steps:
             raise ValueError(f"expected 1 <= K <= {steps}, the sampler's steps, or null for all, got {K=}")
-        if renoised < 0 or (renoised and (self.K != 1 or self.kl_weight)):
+        if renoised < 0 or (renoised and (self.K != 1 or self.regularized)):
             raise ValueError(
                 f"expected renoised = 0, or renoised >= 1 with K=1 and kl_weight=0, got {renoised=}, {K=}, "
                 f"kl_weight={self.kl_weight}"

@@ -32,7 +32,7 @@ class ReFL(Backprop):
         super().__init__(problem, rng, **shared)
         if not 0 <= earliest < 1:
             raise ValueError(f"expected 0 <= earliest < 1, got {earliest=}")
-        if self.kl_weight:
+        if self.regularized:
             raise ValueError(f"expected kl_weight = 0, as ReFL has no KL term, got kl_weight={self.kl_weight}")
         self.earliest, self.target = int(earliest * self.transition.steps), target
 

@@ -48,10 +48,10 @@ class SEIKO(Backprop):
         if self.adaptive or len(self.y) >= sum(self.problem.budget):
             yield from super().losses()
 
-    def references(self) -> list[tuple[float, Denoiser]]:
+    def references(self) -> list[tuple[float | Tensor, Denoiser]]:
         """See `Backprop.references`."""
         previous = [(self.kl_weight_previous, self.previous)] if self.kl_weight_previous else []
-        return super().references() + previous
+        return [*super().references(), *previous]
 
     def kept(self) -> Tensor:
         """See `Backprop.kept`."""

@@ -75,6 +75,11 @@ class SQDF(FineTuner):
         self.updates, self.batch_size = updates, batch_size
         self.per_rollout, self.rollout_every = rollouts, rollout_every
 
+    @property
+    def gradient_steps(self) -> int:
+        """See `FineTuner.gradient_steps`."""
+        return self.updates
+
     def losses(self) -> Iterator[Tensor]:
         """See `FineTuner.losses`."""
         buffer = self.buffer()
@@ -90,5 +95,7 @@ class SQDF(FineTuner):
         mean = step.mean_by(self.policy, k, x)
         with torch.no_grad():
             reference = step.mean_by(self.reference, k, x)
+        kl = step.kl(k, mean, reference)
+        self.spend(step.steps * kl)
         q = self.gamma ** (step.steps - 1 - k) * self.reward(self.estimate(k + 1, step.step(k, mean, self.rng)))
-        return torch.mean(self.kl_weight * step.kl(k, mean, reference) - q)
+        return torch.mean(self.kl_weight * kl - q)

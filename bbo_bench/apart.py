@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import signal
 import traceback
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,8 @@ from torch import Generator, Tensor
 
 from bbo_bench.core import Optimizer, Problem, State
 from bbo_bench.device import limited_threads
-from bbo_bench.loop import Build, OptimizerError
+from bbo_bench.fingerprint import fingerprint
+from bbo_bench.loop import Build, OptimizerError, check_whole
 from bbo_bench.seeding import single_precision
 from bbo_bench.wire import pack, unpack
 
@@ -35,7 +37,8 @@ def apart(settings: Mapping[str, Any], threads: int) -> Iterator[Build]:
     process.start()
     theirs.close()
     try:
-        yield lambda problem, rng: _Apart(problem, rng, ours, str(settings["_target_"]).rpartition(".")[2])
+        kind = type(str(settings["_target_"]).rpartition(".")[2], (_Apart,), {})  # errors name the optimizer
+        yield lambda problem, rng: kind(problem, rng, ours)
     finally:
         ours.close()
         process.kill()
@@ -45,9 +48,9 @@ def apart(settings: Mapping[str, Any], threads: int) -> Iterator[Build]:
 class _Apart(Optimizer):
     """Hands every call on. What comes back is read as tensors, numbers and words; nothing in it is executed."""
 
-    def __init__(self, problem: Problem, rng: Generator, connection: Connection, name: str) -> None:
+    def __init__(self, problem: Problem, rng: Generator, connection: Connection) -> None:
         super().__init__(problem, rng)
-        self._connection, self._name = connection, name
+        self._connection, self._name = connection, type(self).__name__
         self._call("__init__", str(rng.device))
 
     def ask(self, n: int) -> Tensor:
@@ -80,7 +83,8 @@ class _Apart(Optimizer):
         try:
             self._connection.send_bytes(pack((method, self.rng.initial_seed(), arguments)))
             if method == "__init__":
-                self._connection.send(self.problem)
+                # as plain bytes: torch would share its memory, by a socket at which this process reads pickles
+                self._connection.send_bytes(pickle.dumps(self.problem))
             answer = self._connection.recv_bytes()
         except (EOFError, OSError) as error:
             raise OptimizerError(f"{self._name}.{method}: its process ended, by an exit or a crash") from error
@@ -114,7 +118,7 @@ def _serve(connection: Connection, settings: Mapping[str, Any], threads: int) ->
             try:
                 method, seed, arguments = unpack(data)
                 if method == "__init__":
-                    arguments = (connection.recv(), *arguments)
+                    arguments = (pickle.loads(connection.recv_bytes()), *arguments)
                 answer = pack((True, served.call(method, seed, arguments)))
             except Exception as error:
                 trace = "".join(traceback.format_exception(error))
@@ -132,6 +136,7 @@ class _Served:
         if method == "__init__":
             problem, device = arguments
             self._rng = Generator(device).manual_seed(seed)
+            self._problem, self._whole = problem, fingerprint(problem)
             self._optimizer = self._build(problem, self._rng)
             return None
         if seed != self._rng.initial_seed():
@@ -139,6 +144,7 @@ class _Served:
         if method != "load_state_dict":  # which is loaded from the host
             arguments = tuple(each.to(self._rng.device) if isinstance(each, Tensor) else each for each in arguments)
         value = getattr(self._optimizer, method)(*arguments)
-        if method == "diagnostics":
+        if method == "diagnostics":  # in every round
+            check_whole(type(self._optimizer).__name__, self._problem, self._whole)
             return {key: x.item() if isinstance(x, np.generic) else x for key, x in value.items()}
         return value

@@ -96,15 +96,20 @@ def run(
         for i in range(record.rounds, len(budget.rounds)):
             last = i == len(budget.rounds) - 1
             entry = loop.round(i, budget.rounds[i], last, bar)
-            if fingerprint(problem) != whole:
-                raise OptimizerError(
-                    f"{type(optimizer).__name__} has changed its problem in place in round {i}, most likely "
-                    "its prior's weights, by which others start; let it train a copy (copy.deepcopy)"
-                )
+            check_whole(type(optimizer).__name__, problem, whole)
             facts = provenance(device, task) | {
                 "peak_mb": max(peak_memory(device), record.provenance.get("peak_mb", 0.0))
             }
             record.commit(entry, optimizer.state_dict(), facts, last=last)
+
+
+def check_whole(name: str, problem: Problem, whole: list[int]) -> None:
+    """Raise `OptimizerError` where a problem has no longer the fingerprint that it had."""
+    if fingerprint(problem) != whole:
+        raise OptimizerError(
+            f"{name} has changed its problem in place, most likely its prior's weights, by which others start; "
+            "let it train a copy (copy.deepcopy)"
+        )
 
 
 class _Loop:
@@ -185,7 +190,7 @@ class _Loop:
                 raise ValueError(f"{n} designs were asked for, got {len(x)}")
         except ValueError as error:
             raise OptimizerError(f"{type(self.optimizer).__name__}.{call}: {error}") from error
-        return x.detach().clone()
+        return x.detach().clone(memory_format=torch.contiguous_format)
 
     def _reseed(self, call: str, i: int) -> None:
         self.optimizer.rng.manual_seed(derive(self.seed, call, i))

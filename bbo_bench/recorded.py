@@ -46,8 +46,11 @@ def _foreign(node: Any, ours: Any, path: str = "") -> Iterator[str]:
                 yield from _foreign(node.get(key), known.get(key), inner)
             elif node.get(key) != known.get(key):
                 yield f"{inner}={node.get(key)}"
-    elif isinstance(node, list):
+    elif isinstance(node, list | tuple):
+        known_parts = ours if isinstance(ours, list) else []
         for i, each in enumerate(node):
-            yield from _foreign(each, ours[i] if isinstance(ours, list) and i < len(ours) else None, f"{path}[{i}]")
+            yield from _foreign(each, known_parts[i] if i < len(known_parts) else None, f"{path}[{i}]")
     elif isinstance(node, str) and "${" in node and node != ours:
         yield f"{path}={node}"
+    elif node is not None and not isinstance(node, str | int | float):
+        yield f"{path} of type {type(node).__name__}"

@@ -10,7 +10,23 @@ from zipfile import BadZipFile
 import yaml
 
 NESTS = re.compile(r"[\[{]|[-?]\s+[-?]")
-FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Plain(yaml.SafeLoader):
+    """Reads mappings, lists, words, numbers and nothing else."""
+
+
+class _Fast(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """The same in C."""
+
+
+def _refused(loader: Any, node: yaml.Node) -> None:
+    raise yaml.constructor.ConstructorError(problem=f"could not determine a constructor for the tag {node.tag!r}")
+
+
+for _loader in (_Plain, _Fast):
+    for _tag in ("binary", "omap", "pairs", "set", "timestamp"):
+        _loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _refused)
 DEEPEST = 500
 """So many signs of nesting are left to the C parser, which ends the process where there are tens of thousands."""
 
@@ -24,11 +40,11 @@ def read_yaml(text: str) -> Any:
     """The content of a text, of plain values only.
 
     Raises:
-        yaml.YAMLError: If it is no YAML, or has a tag that names a class.
+        yaml.YAMLError: If it is no YAML, or has a tag of anything else.
         RecursionError: If it is nested too deeply.
     """
     deep = len(NESTS.findall(text)) > DEEPEST
-    return yaml.load(text, yaml.SafeLoader if deep else FAST)
+    return yaml.load(text, _Plain if deep else _Fast)
 
 
 def describes_a_run(config: object) -> bool:

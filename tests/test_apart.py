@@ -1,8 +1,14 @@
 """An optimizer in a process of its own: the same bytes, and nothing to find there."""
 
+from multiprocessing import resource_sharer
+
 import pytest
 
-from bbo_bench.testing.probe import FILES
+from bbo_bench.apart import apart
+from bbo_bench.plugins import find
+from bbo_bench.seeding import generator
+from bbo_bench.testing import Probe
+from bbo_bench.testing.probe import FILES, problem_of
 
 RUN = ("run", "task=toy", "budget.rounds=[4,4,4]", "budget.evaluation=8", "budget.validation=0", "device=cpu")
 
@@ -36,7 +42,7 @@ def test_what_is_in_reach_of_an_optimizer(cli, tmp_path):
         ("raise", "OptimizerError: ToyFaulty.tell raised ZeroDivisionError: division by zero"),
         ("exit", "OptimizerError: ToyFaulty.tell: its process ended, by an exit or a crash"),
         ("crash", "OptimizerError: ToyFaulty.tell: its process ended, by an exit or a crash"),
-        ("hang", "RunEnded: the run took more than the timeout of 3 s"),
+        ("hang", "RunEnded: the run took more than the timeout of 3 s; with more the same command goes on"),
     ],
 )
 def test_what_goes_wrong_there_is_an_error_here(cli, fault, message):
@@ -49,6 +55,32 @@ def test_what_goes_wrong_there_is_an_error_here(cli, fault, message):
     )
     assert outcome.status == 1
     assert outcome.err.splitlines()[-1] == f"error: {message}"
+
+
+@pytest.mark.parametrize("isolation", ["none", "process"])
+def test_a_problem_that_is_changed_is_noticed_where_it_is(cli, isolation):
+    outcome = cli(*RUN, "optimizer=toy_faulty", "optimizer.fault=mutate", f"isolation={isolation}")
+    assert "ToyFaulty has changed its problem in place" in outcome.err
+
+
+def test_the_same_bytes_whatever_the_strides(cli, tmp_path):
+    folders = []
+    for isolation in ("none", "process"):
+        arguments = ("optimizer=toy_faulty", "optimizer.fault=strided", f"isolation={isolation}", f"name={isolation}")
+        assert cli(*RUN, *arguments).status == 0
+        folders.append(tmp_path / f"results/{isolation}/toy/toy_faulty/seed_0")
+    assert contents(folders[0]) == contents(folders[1])
+
+
+def test_nothing_listens_to_the_other_process():
+    """torch's own way of pickling tensors to a process opens a socket at which the sender unpickles what comes."""
+    choice = find("optimizer", "genetic")
+    problem = problem_of(Probe(), (8, 8))
+    with apart(choice.settings, 1) as build:
+        optimizer = build(problem, generator(0))
+        optimizer.state_dict()
+        assert resource_sharer._resource_sharer._listener is None
+    assert type(optimizer).__name__ == "Genetic"
 
 
 def test_an_isolation_is_one_of_two(cli):

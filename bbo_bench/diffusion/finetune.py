@@ -172,6 +172,7 @@ class FineTuner(Tuned):
         Args:
             kl: Nats of `n` trajectories, or of `n` steps times T, whose mean counts.
         """
+        self._spent = True
         if self.dual is not None:
             self.dual.follow(kl.detach().mean(), self.gradient_steps)
 
@@ -206,7 +207,7 @@ class FineTuner(Tuned):
         training = self.training
         optimizer = torch.optim.AdamW(weights, lr=training.learning_rate, weight_decay=training.weight_decay)
         total, finite = torch.zeros(2, device=self.rng.device)
-        steps = 0
+        steps, self._spent = 0, False
         try:
             for loss in self.losses():
                 optimizer.zero_grad()
@@ -222,6 +223,11 @@ class FineTuner(Tuned):
             raise self._diverged(int(finite)) from error
         if int(finite) < steps:
             raise self._diverged(int(finite))
+        if self.dual is not None and steps and not self._spent:
+            raise ValueError(
+                f"{type(self).__name__} knows no kl_budget: its losses do not say by `spend` how far they are from the "
+                "prior; set kl_weight"
+            )
         return float(total) / max(steps, 1)
 
     def ask(self, n: int) -> Tensor:

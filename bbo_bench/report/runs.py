@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,8 @@ KEYS = ["task", "optimizer", "seed"]
 ROW = ("task", "optimizer", "budget")
 """Parts of a configuration that make another section or row where they differ, or are refused; seeds are pooled."""
 DESIGNS = ("designs.npz", "recommended.npz")
+PHASES = ["ask", "oracle", "tell", "evaluation"]
+"""What a round's seconds are split into."""
 
 
 class ReportError(RuntimeError):
@@ -158,6 +161,12 @@ def _read(folder: Path) -> Run:
     metrics = pd.read_csv(folder / "metrics.csv")
     if (named := re.fullmatch(r"seed_(\d+)", folder.name)) and int(named[1]) != config["seed"]:
         raise RecordError(f"its config.yaml says seed={config['seed']}")
+    rounds = config["budget"]["rounds"]
+    if [*metrics["round"]] != [*range(len(rounds))] or [*metrics["queries"]] != [*accumulate(rounds)]:
+        raise RecordError(f"metrics.csv has other rounds than its budget, {rounds}")
+    spent = pd.DataFrame(provenance["seconds"])[[*PHASES, "total"]].to_numpy(dtype=float)
+    if len(spent) != len(rounds) or not np.isfinite([*spent.flat, float(provenance["peak_mb"])]).all():
+        raise RecordError(f"provenance.json has not the seconds of {len(rounds)} rounds, or no peak_mb")
     words = [str(key) for key in metrics if not is_numeric_dtype(metrics[key])]
     endless = [key for key in METRICS if key in metrics and key not in words and np.isinf(metrics[key]).any()]
     if words or endless:

@@ -9,11 +9,10 @@ import pandas as pd
 
 from bbo_bench.names import DATA, HITS, METRICS, PRIOR, own, reference
 from bbo_bench.report.aggregate import ESTIMATE, SEEDS, at_the_end
-from bbo_bench.report.runs import Run
+from bbo_bench.report.runs import PHASES, Run
 
 PRIOR_LEVEL = {"normalized": 0.0}
 """What metrics are for the prior, by definition."""
-PHASES = ["ask", "oracle", "tell", "evaluation"]
 
 
 def results(estimates: pd.DataFrame, table: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:

@@ -11,8 +11,8 @@ import pandas as pd
 
 from bbo_bench.names import AXES, DATA, GROUPS, OWN, headline, own
 from bbo_bench.report.families import KL_WEIGHT, Families, distinct
+from bbo_bench.report.runs import PHASES
 from bbo_bench.report.style import grouped
-from bbo_bench.report.tables import PHASES
 
 
 class Cell(NamedTuple):

@@ -128,3 +128,20 @@ def test_the_state_round_trips():
 def test_a_weight_or_a_budget(settings, message):
     with pytest.raises(ValueError, match=message):
         made("sqdf", 1.0, **settings)
+
+
+def test_losses_that_do_not_say_what_they_spend_have_no_budget():
+    class Silent(DRaFT):
+        def spend(self, kl):
+            pass
+
+    optimizer = Silent(
+        problem(STEPS),
+        generator(0),
+        proxy=Linear,
+        training=TRAINING,
+        **{"kl_weight": None, "kl_budget": 2.0, "K": None, "renoised": 0, "updates": 2, "batch_size": 16},
+    )
+    optimizer.y = torch.tensor([-1.0, 1.0])
+    with pytest.raises(ValueError, match="Silent knows no kl_budget"):
+        optimizer.learn()

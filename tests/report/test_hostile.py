@@ -40,6 +40,7 @@ def attacks(trap: Path) -> Mapping[str, Mapping[str, Any]]:
         "of numpy": load,
         "of torch": {"_target_": "torch.load", "f": str(trap), "weights_only": False},
         "a setting": toy | {"noise_std": load},
+        "in pairs": toy | {"parts": [("a", read)]},
         "in a list": toy | {"parts": [{"a": 1}, [read]]},
         "by arguments": toy | {"_args_": [read]},
         "without words of its own": {"noise_std": read},
@@ -63,7 +64,15 @@ def test_no_class_of_a_record_is_called(make: Make, results: Path, tmp_path: Pat
         recorded_task(config["task"])
 
 
-@pytest.mark.parametrize("text", ["!!python/object/apply:os.system ['touch sprung']", "name: !!python/name:os.system"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!!python/object/apply:os.system ['touch sprung']",
+        "name: !!python/name:os.system",
+        "a: !!pairs [b: c]",
+        "!!set {a}",
+    ],
+)
 @pytest.mark.usefixtures("unpainted")
 def test_no_tag_of_yaml_is_obeyed(make: Make, results: Path, tmp_path: Path, text: str) -> None:
     make("ddpo", 0, METRICS)

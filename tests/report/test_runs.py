@@ -56,6 +56,31 @@ def test_a_metric_that_is_no_finite_number_leaves_its_run_out(make: Make, result
     assert runs.left_out == {bad: "metrics.csv has no finite numbers under reward_mean"}
 
 
+@pytest.mark.parametrize(
+    ("old", "new"), [("3,960,", "3,inf,"), ("3,960,", "4,960,"), ("3,960,", "3,961,"), ("round,", "lap,")]
+)
+def test_rounds_that_are_not_its_budgets_leave_a_run_out(make: Make, results: Path, old: str, new: str) -> None:
+    make("sqdf", 0, SCORES)
+    bad = make("sqdf", 1, SCORES)
+    text = (bad / "metrics.csv").read_text()
+    assert old in text
+    text = text.replace(old, new)
+    (bad / "metrics.csv").write_text(text)
+    facts = json.loads((bad / "provenance.json").read_text())
+    facts["files"]["metrics.csv"] = hashlib.sha256(text.encode()).hexdigest()
+    (bad / "provenance.json").write_text(json.dumps(facts))
+    assert list(find_runs([results]).left_out) == [bad]
+
+
+@pytest.mark.parametrize("seconds", [[{"total": "x"}] * 4, [], "none", [{"total": 1.0}] * 3])
+def test_seconds_that_are_none_leave_a_run_out(make: Make, results: Path, seconds: object) -> None:
+    make("sqdf", 0, SCORES)
+    bad = make("sqdf", 1, SCORES)
+    facts = json.loads((bad / "provenance.json").read_text())
+    (bad / "provenance.json").write_text(json.dumps({**facts, "seconds": seconds}))
+    assert list(find_runs([results]).left_out) == [bad]
+
+
 def test_a_run_in_the_folder_of_another_seed_is_left_out(make: Make, results: Path) -> None:
     make("sqdf", 0, SCORES)
     other = make("sqdf", 1, SCORES)

@@ -24,10 +24,13 @@ class ToyFaulty(Optimizer):
         self.fault, self.found = fault, 0
 
     def ask(self, n):
-        return self.problem.domain.sample(n, self.rng)
+        x = self.problem.domain.sample(n, self.rng)
+        return x.T.contiguous().T if self.fault == "strided" else x
 
     def tell(self, x, y):
-        if self.fault != "none":
+        if self.fault == "mutate":
+            self.problem.domain.lower.add_(0.1)
+        elif self.fault not in ("none", "strided"):
             self.found = FAULTS[self.fault]() or 0
 
     recommend = ask

@@ -93,9 +93,8 @@ class Matching(FineTuner):
             return torch.mean(error)
         with torch.no_grad():
             prior = self.reference(x, step.timesteps[k])
-        distance = (output - prior).flatten(1).square().sum(1)
-        self.spend(step.steps * step.kl_per_error[k] * distance)
-        return torch.mean(error + anchor * distance)
+        self.spend(step.steps * step.output_kl(k, output, prior))
+        return torch.mean(error + anchor * (output - prior).flatten(1).square().sum(1))
 
     @torch.no_grad()
     def naturals(self) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from bbo_bench.core import Problem
 from bbo_bench.diffusion.finetune import FineTuner, Rollout, check_counts, pairs
 from bbo_bench.diffusion.on_policy import OnPolicy
-from bbo_bench.diffusion.transition import Transition
+from bbo_bench.diffusion.transition import Transition, squared
 
 
 class Preference(FineTuner):
@@ -108,7 +108,7 @@ class DesignPairs(Preference):
         with torch.no_grad():
             reference = self.reference(x, timestep)
         output = self.policy(x, timestep)
-        self.spend(step.kl_per_error[k] / self._share[k] * squared(output - reference))
+        self.spend(step.output_kl(k, output, reference) / self._share[k])
         error = squared(output - target) - squared(reference - target)
         first, second = (self._nats[k] * error).chunk(2)
         return self.kl_weight / self.temperature * (second - first)
@@ -179,11 +179,6 @@ class PathPairs(Preference, OnPolicy):
     def _log_ratio(self, states: Tensor, means: Tensor, reference: Tensor) -> Tensor:
         farther = (states[:, 1:] - reference).square() - (states[:, 1:] - means).square()
         return farther.flatten(2).sum(2) / (2 * self.transition.std**2)
-
-
-def squared(x: Tensor) -> Tensor:
-    """Squared lengths of `n x latent_shape` vectors, an `n`-dim tensor."""
-    return x.flatten(1).square().sum(1)
 
 
 def continuous_elbo(transition: Transition) -> tuple[Tensor, Tensor]:

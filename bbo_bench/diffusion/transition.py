@@ -113,11 +113,15 @@ class Transition:
         """Log density N(x_{t-1}; mean, std² I) in nats, summed over the latent's dimensions, an `n`-dim tensor."""
         dim = x_next[0].numel()
         std = self.std[k]
-        return -_square(x_next - mean) / (2 * std**2) - dim * (std.log() + 0.5 * math.log(2 * math.pi))
+        return -squared(x_next - mean) / (2 * std**2) - dim * (std.log() + 0.5 * math.log(2 * math.pi))
 
     def kl(self, k: int | Tensor, mean: Tensor, reference: Tensor) -> Tensor:
         """KL divergence of steps of equal std in nats, summed over the latent's dimensions, an `n`-dim tensor."""
-        return _square(mean - reference) / (2 * self.std[k] ** 2)
+        return squared(mean - reference) / (2 * self.std[k] ** 2)
+
+    def output_kl(self, k: int | Tensor, output: Tensor, reference: Tensor) -> Tensor:
+        """The same of the steps that two of the network's outputs lead to."""
+        return self.kl_per_error[k] * squared(output - reference)
 
     def step(self, k: int | Tensor, mean: Tensor, rng: Generator) -> Tensor:
         """x_{t-1}, drawn around its mean; differentiable in the mean."""
@@ -147,5 +151,6 @@ def _expand(value: Tensor, like: Tensor) -> Tensor:
     return value.reshape(value.shape + (1,) * (like.ndim - value.ndim)) if value.ndim else value
 
 
-def _square(x: Tensor) -> Tensor:
+def squared(x: Tensor) -> Tensor:
+    """Squared lengths of `n x latent_shape` vectors, an `n`-dim tensor."""
     return x.flatten(1).square().sum(1)

@@ -130,9 +130,8 @@ class AWM(FineTuner):
         loss = -clipped(ratio, noised.advantage, self.clip)
         if self.regularized:
             prior = self.fixed(self.reference, noised)
-            error = (output - prior).flatten(1).square().sum(1)
-            self.spend(self.transition.steps * self.transition.kl_per_error[noised.k] * error)
-            loss = loss + self.kl_weight / self.scale * self.weight[noised.k] * error
+            self.spend(self.transition.steps * self.transition.output_kl(noised.k, output, prior))
+            loss = loss + self.kl_weight / self.scale * self.distance(output, prior, noised.k)
         if self.ema_weight:
             average = self.fixed(self.ema.merged(), noised)
             loss = loss + self.ema_weight * self.distance(output, average, noised.k)

@@ -116,13 +116,9 @@ class DiffusionSharpening(FineTuner):
             with torch.no_grad():
                 prior = self.reference(variants.x, t)
             anchor = self.kl_weight * self.settled[variants.k] * gain / (spread + 1e-8)
-            self.count(variants.k, output - prior)
+            self.spend(self.transition.steps * self.transition.output_kl(variants.k, output, prior))
             loss = loss + anchor * square(output - prior)
         return torch.mean(loss)
-
-    def count(self, k: Tensor, difference: Tensor) -> None:
-        """Let a budget's α follow how much outputs differ from the prior's, `n x latent_shape`."""
-        self.spend(self.transition.steps * self.transition.kl_per_error[k] * square(difference))
 
     def cost(self, k: Tensor, x: Tensor, mean: Tensor, following: Tensor) -> Tensor:
         """What `n` steps take from a rollout's score: nothing."""
@@ -181,7 +177,7 @@ class DiffusionSharpeningDPO(DiffusionSharpening):
         with torch.no_grad():
             prior = self.reference(variants.x, t)
         output = self.policy(variants.x, t)
-        self.count(variants.k, output - prior)
+        self.spend(self.transition.steps * self.transition.output_kl(variants.k, output, prior))
         won, lost = (square(prior - target) - square(output - target) for target in (variants.best, variants.worst))
         return -logsigmoid(self.beta / 2 * (won - lost)).mean()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import inspect
-import itertools
 import json
 import os
 import re
@@ -22,7 +21,6 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Transformer
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException
 from hydra.experimental.callback import Callback
@@ -30,16 +28,15 @@ from hydra.types import RunMode
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bbo_bench.arguments import SWEEP, check_arguments
+from bbo_bench.arguments import check_arguments
 from bbo_bench.plan import ConfigError, Plan, check_names, reason, shown, takes
 from bbo_bench.plugins import KINDS, Choice, Kind, choices, suggestion, unknown
-from bbo_bench.status import PLANNED, estimate
+from bbo_bench.status import PLANNED, PLANS, estimate
+from bbo_bench.typed import left_to_runs, split
 from bbo_bench.workers import Note, outlasting
 
 Known = dict[Kind, dict[str, Choice]]
 JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
-RAW = "typed_"
-"""Begins what stands, in hexadecimal digits, for the words of a value that Hydra shall hand on as they are."""
 
 
 @dataclass
@@ -122,10 +119,10 @@ def launch(arguments: Sequence[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors its way and exits
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")  # joblib's workers, after Ctrl-C
     try:
-        sys.argv += _left_to_runs(arguments)
+        sys.argv += left_to_runs(arguments)
         # Hydra takes no sweeper from here, so its own is told how to read values, and that `Sweep` has checked the runs
         sweeper: Any = Plugins.instance().class_name_to_class[f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"]
-        sweeper.split_arguments = staticmethod(_split)
+        sweeper.split_arguments = staticmethod(split)
         sweeper.validate_batch_is_legal = lambda self, batch: None
         launcher: Any = Plugins.instance().class_name_to_class.get(JOBLIB)
         if launcher:
@@ -207,7 +204,7 @@ class Sweep(Callback):
         folders = [plan.folder for plan in self.plans]
         rounds = [tuple(plan.config["budget"]["rounds"]) for plan in self.plans]
         notes = Path(settings.sweep.dir)
-        for plan in notes.parent.glob(f"{notes.name.partition('_')[0]}_*/{PLANNED}"):  # of sweeps that were interrupted
+        for plan in notes.parent.glob(PLANS):  # of sweeps that were interrupted
             if set(map(str, folders)).issuperset(plan.read_text(encoding="utf-8").splitlines()):
                 plan.unlink(missing_ok=True)
                 with suppress(OSError):  # one that still goes on has more there
@@ -225,50 +222,6 @@ class Sweep(Callback):
                     "make the swept setting part of name=, for instance name='kl_${optimizer.kl_weight}'"
                 )
             seen.add(plan.folder)
-
-
-def _left_to_runs(arguments: Sequence[str]) -> list[str]:
-    """Hydra's command line, `-m` first, where a sweep's single values of a plugin's settings are sweeps of one value.
-
-    Hydra refuses settings between which an option stands, and applies single values before it has composed a run, when
-    there is no plugin yet that could have the setting.
-    """
-    if not SWEEP & set(arguments):
-        return list(arguments)
-    arguments = sorted(arguments, key=lambda word: word not in SWEEP)
-    single = re.compile(rf"((?:{'|'.join(KINDS)})\.[^=]+)=(.*)", re.DOTALL)
-    parser = OverridesParser.create()
-    return [
-        f"{match[1]}=choice({RAW}{match[2].encode().hex()})"
-        if (match := single.fullmatch(word)) and not parser.parse_override(word).is_sweep_override()
-        else word
-        for word in arguments
-    ]
-
-
-def _split(overrides: Sequence[Override], max_batch_size: int | None) -> list[list[list[str]]]:
-    """`BasicSweeper.split_arguments`, but that strings keep their quotes, without which '1e3' would be a number.
-
-    What `_left_to_runs` has wrapped is as it was typed: null too, of which Hydra makes no sweep.
-    """
-    options: dict[str, list[str]] = {}
-    for override in overrides:
-        key = override.get_key_element()
-        if override.is_sweep_override() and not override.is_discrete_sweep():
-            raise HydraException(f"{key}: a sweep lists its values, as in {key}=1,2")
-        if override.is_sweep_override():
-            swept: Iterable[Any] = override.sweep_iterator(Transformer.identity)
-            words = [Override._get_value_element_as_str(value) for value in swept]
-        else:
-            words = [override.get_value_element_as_str()]
-        options[key] = [f"{key}={_typed(word)}" for word in words]
-    batch = [list(each) for each in itertools.product(*options.values())]
-    size = max_batch_size or len(batch)
-    return [batch[i : i + size] for i in range(0, len(batch), size)]
-
-
-def _typed(word: str) -> str:
-    return bytes.fromhex(word.removeprefix(RAW)).decode() if word.startswith(RAW) else word
 
 
 def _check_names(composed: Iterable[Composed], known: Known) -> None:
@@ -325,7 +278,7 @@ def _expanded(config: DictConfig) -> Iterator[tuple[Composed, list[str]]]:
     lines = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
     arguments: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     overrides = OverridesParser.create(loader).parse_overrides([*lines, *arguments])
-    [batch] = _split(overrides, None)
+    [batch] = split(overrides, None)
     composed: dict[tuple[str, ...], Composed] = {}
     for each in batch:
         rest = tuple(line for line in map(str, each) if not line.startswith("seed="))

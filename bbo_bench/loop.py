@@ -96,18 +96,18 @@ def run(
         for i in range(record.rounds, len(budget.rounds)):
             last = i == len(budget.rounds) - 1
             entry = loop.round(i, budget.rounds[i], last, bar)
-            check_whole(type(optimizer).__name__, problem, whole)
+            check_whole(type(optimizer).__name__, problem, whole, f" in round {i}")
             facts = provenance(device, task) | {
                 "peak_mb": max(peak_memory(device), record.provenance.get("peak_mb", 0.0))
             }
             record.commit(entry, optimizer.state_dict(), facts, last=last)
 
 
-def check_whole(name: str, problem: Problem, whole: list[int]) -> None:
+def check_whole(name: str, problem: Problem, whole: list[int], when: str = "") -> None:
     """Raise `OptimizerError` where a problem has no longer the fingerprint that it had."""
     if fingerprint(problem) != whole:
         raise OptimizerError(
-            f"{name} has changed its problem in place, most likely its prior's weights, by which others start; "
+            f"{name} has changed its problem in place{when}, most likely its prior's weights, by which others start; "
             "let it train a copy (copy.deepcopy)"
         )
 

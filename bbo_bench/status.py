@@ -17,6 +17,8 @@ from bbo_bench.untrusted import DAMAGE, describes_a_run, read_yaml
 
 PLANNED = "planned.txt"
 """In the folder of a sweep's notes, until it ends: the folders of its runs."""
+PLANS = f".sweep_*/{PLANNED}"
+"""Those of all sweeps of a folder of results; `conf/config.yaml` names the folders of notes."""
 ENOUGH = 5
 """Complete runs of a pair that its time is estimated by."""
 
@@ -190,7 +192,7 @@ def _runs(folder: Path) -> Iterator[Path]:
     yield from sorted(each.parent.absolute() for each in folder.rglob("seed_*/config.yaml"))
     root = folder.absolute()
     for above in (root, *root.parents):
-        for plan in sorted(above.glob(f".sweep_*/{PLANNED}")):
+        for plan in sorted(above.glob(PLANS)):
             lines = map(Path, plan.read_text(encoding="utf-8").splitlines())
             yield from (each for each in lines if each.is_relative_to(root))
 

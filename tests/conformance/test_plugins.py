@@ -17,7 +17,7 @@ EVERY = {"pytestmark": [pytest.mark.every_plugin]}
 
 for _name, _choice in choices("task").items():
     _marks = [pytest.mark.skipif(bool(_choice.missing), reason=f"needs {_choice.missing}"), pytest.mark.every_plugin]
-    _facts = {"name": _name, "pytestmark": _marks} | ({"many": 500} if _name in SLOW_ORACLES else {})
+    _facts = {"name": _name, "pytestmark": _marks} | ({"many": 2000} if _name in SLOW_ORACLES else {})
     globals()[f"TestTask_{_name}"] = type(f"TestTask_{_name}", (TaskSuite,), _facts)
 
 for _name in representatives("optimizer"):

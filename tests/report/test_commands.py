@@ -12,10 +12,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 import bbo_bench
-from bbo_bench.launch import Schema, _left_to_runs, _split
+from bbo_bench.launch import Schema
 from bbo_bench.plugins import KINDS, choices, find
 from bbo_bench.report.commands import commands, spelled
 from bbo_bench.report.runs import Run
+from bbo_bench.typed import left_to_runs, split
 
 BUDGET = {"rounds": [8, 8], "evaluation": 64, "validation": 16}
 
@@ -59,16 +60,16 @@ ODD = [None, "CC#N", "1e3", "null", "C'C", "é", "a\nb", "C/C=C\\C(O)", "[1]", 0
 
 @pytest.mark.parametrize("value", ODD, ids=str)
 def test_a_sweep_hands_values_on_as_they_were_typed(value: Any) -> None:
-    _, word = _left_to_runs([f"optimizer.key={spelled(value)}", "-m"])
-    [[line]] = _split(OverridesParser.create().parse_overrides([word]), None)[0:1][0]
+    _, word = left_to_runs([f"optimizer.key={spelled(value)}", "-m"])
+    [[line]] = split(OverridesParser.create().parse_overrides([word]), None)[0:1][0]
     (override,) = OverridesParser.create().parse_overrides([line])
     assert OmegaConf.to_container(OmegaConf.create({"key": override.value()})) == {"key": value}
 
 
 def test_several_values_keep_their_quotes() -> None:
     overrides = OverridesParser.create().parse_overrides(["optimizer.key='1e3',CO,null", "seed=1,2", "name='1e3'"])
-    assert _split(overrides, None)[0][0] == ["optimizer.key='1e3'", "seed=1", "name='1e3'"]
-    assert [len(batch) for batch in _split(overrides, 4)] == [4, 2]
+    assert split(overrides, None)[0][0] == ["optimizer.key='1e3'", "seed=1", "name='1e3'"]
+    assert [len(batch) for batch in split(overrides, 4)] == [4, 2]
 
 
 def test_commands_make_the_runs_and_no_others() -> None:

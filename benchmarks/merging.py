@@ -21,7 +21,7 @@ from speed import Clock, fine_tuner, problem, updates
 from bbo_bench.device import limited_threads
 from bbo_bench.diffusion.policy import Policy
 
-METHODS = ("draft_kl", "draft_full", "alignprop", "seiko")
+METHODS = ("draft_full_kl", "draft_full", "alignprop", "seiko")
 
 
 def measure(name: str, repeats: int) -> dict[str, float | str]:

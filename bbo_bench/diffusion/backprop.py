@@ -26,6 +26,8 @@ class Backprop(FineTuner):
         rng: Generator on the prior's device.
         updates: Gradient steps per round.
         batch_size: Trajectories per gradient step.
+        hold_all: Whether the KL divergence of the other steps counts too, with a gradient of the step's own output, but
+            none in x_t.
         checkpoint: Whether networks are evaluated again in the backward pass, where the activations of all kept steps
             are too large to keep (Chen et al. 2016, arXiv:1604.06174).
         **shared: See `FineTuner`.
@@ -41,6 +43,7 @@ class Backprop(FineTuner):
         *,
         updates: int,
         batch_size: int,
+        hold_all: bool = False,
         checkpoint: bool = False,
         **shared: Any,
     ) -> None:
@@ -48,7 +51,8 @@ class Backprop(FineTuner):
         if self.proxy is None:
             raise ValueError(f"expected a proxy, whose gradient {type(self).__name__} follows, got proxy=null")
         check_counts(updates=updates, batch_size=batch_size)
-        self.updates, self.batch_size, self.checkpoint = updates, batch_size, checkpoint
+        self.updates, self.batch_size = updates, batch_size
+        self.hold_all, self.checkpoint = hold_all, checkpoint
 
     @property
     def gradient_steps(self) -> int:
@@ -65,7 +69,7 @@ class Backprop(FineTuner):
             yield self.loss(kept)
 
     def loss(self, kept: Sequence[bool]) -> Tensor:
-        """Minus the rewards of fresh trajectories, plus the divergence of their kept steps, a scalar."""
+        """Minus the rewards of fresh trajectories, plus the divergence of their steps that are held, a scalar."""
         x0, divergence = self.path(kept)
         return (divergence - self.reward(x0)).mean()
 
@@ -85,16 +89,17 @@ class Backprop(FineTuner):
         x = self.start(self.batch_size)
         divergence, spent = x.new_zeros(2, len(x))
         for k, keep in enumerate(kept):
-            if keep:
-                output = self.output(policy, k, x)
-                mean = transition.mean(k, x, output)
+            if keep or (self.hold_all and references):
+                known = x if keep else x.detach()
+                output = self.output(policy, k, known)
+                mean = transition.mean(k, known, output)
                 for weight, reference in references:
-                    prior = transition.mean(k, x, self.output(reference, k, x))
+                    prior = transition.mean(k, known, self.output(reference, k, known))
                     kl = transition.kl(k, mean, prior)
                     divergence = divergence + weight * kl
                     if reference is self.reference:
                         spent = spent + kl.detach()
-                mean = self.onward(k, x, mean, output)
+                mean = self.onward(k, x, mean, output) if keep else transition.mean(k, x, output.detach())
             else:
                 with torch.no_grad():
                     output = merged(x, transition.timesteps[k])

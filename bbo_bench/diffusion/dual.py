@@ -10,7 +10,11 @@ from torch import Tensor
 from bbo_bench.core import State
 
 SPAN = 2.0
-"""How far log α moves in a round at most."""
+"""How far log λ moves in a round at most."""
+POWER = 2.0
+"""With which power of KL/κ the weight answers at once."""
+RESPONSE = 10.0
+"""Bound of KL/κ and of κ/KL in that answer."""
 SMOOTHING = 0.9
 """Weight of the earlier estimates in the moving average of the KL divergence."""
 OUTLIER = 10.0
@@ -22,10 +26,12 @@ LEAST, MOST = 1e-3, 1e3
 class Dual:
     """The weight α with which the KL divergence of the policy's trajectories to the prior's stays at a budget κ.
 
-    α is the multiplier of the constraint KL ≤ κ, and ascends its dual: after every gradient step log α gains
-    `SPAN` / (steps per round) times KL/κ - 1, clipped to ±1, with KL a moving average of what the batches show
-    (Haarnoja et al. 2018, arXiv:1812.05905, section 5, for SAC's entropy). It begins with 1/√(2κ): where rewards are
-    normal with the prior's standard deviation, the prior tilted by exp(r/α) is 1/(2α²) nats away.
+    A multiplier λ of the constraint KL ≤ κ ascends its dual: after every gradient step log λ gains `SPAN` / (steps per
+    round) times KL/κ - 1, clipped to ±1, with KL a moving average of what the batches show (Haarnoja et al. 2018,
+    arXiv:1812.05905, section 5, for SAC's entropy). λ alone lags behind a policy that moves as fast as its learning
+    rate lets it, and swings; so α = λ (KL/κ)^`POWER`, with a part in proportion (Stooke, Achiam and Abbeel 2020,
+    arXiv:2007.03964). At the budget both are the same. λ begins with 1/√(2κ): where rewards are normal with the prior's
+    standard deviation, the prior tilted by exp(r/α) is 1/(2α²) nats away.
 
     Args:
         budget: κ, in nats per trajectory.
@@ -46,10 +52,11 @@ class Dual:
     @property
     def weight(self) -> Tensor:
         """α, a scalar."""
-        return self._log_weight.exp()
+        excess = (self._kl / self.budget).nan_to_num(1.0).clamp(1 / RESPONSE, RESPONSE)
+        return (self._log_weight.exp() * excess**POWER).clamp(LEAST, MOST)
 
     def follow(self, kl: Tensor, steps: int) -> None:
-        """Move α after a batch.
+        """Move λ after a batch.
 
         Args:
             kl: The divergence that its trajectories show, in nats, a scalar.

@@ -22,6 +22,10 @@ def _prioritized(reward: Tensor, n: int, rng: Generator) -> Tensor:
     return torch.multinomial(priority + priority.mean() * 1e-3 + 1e-12, n, replacement=True, generator=rng)
 
 
+def _positive(reward: Tensor, n: int, rng: Generator) -> Tensor:
+    return torch.multinomial(reward.clamp(min=0) + 1e-12, n, replacement=True, generator=rng)
+
+
 class Mode(NamedTuple):
     """How training states are drawn."""
 
@@ -39,6 +43,7 @@ MODES = {
     "reward": Mode(_best),
     "on_policy+random": Mode(_uniform, on_policy=0.5),
     "reward+gamma": Mode(_prioritized, discounted=True),
+    "positive+gamma": Mode(_positive, discounted=True),
 }
 
 
@@ -47,8 +52,9 @@ class Replay:
 
     Modes: `random`, uniform over trajectories and steps; `on_policy`, the newest rollout; `reward`, the trajectories of
     highest reward; `on_policy+random`, half and half; `reward+gamma`, probability ∝ (reward - lowest reward) · γ^{t-1},
-    which favours high rewards and late steps. The subtracted minimum makes priorities safe for negative rewards, and
-    invariant to what is added to all of them.
+    which favours high rewards and late steps; `positive+gamma`, the same ∝ max(reward, 0) · γ^{t-1}, as SQDF's authors
+    have it. The subtracted minimum makes priorities safe for negative rewards, and invariant to what is added to all of
+    them; without it trajectories of negative reward are never drawn while there are others.
 
     Args:
         capacity: Number of trajectories that are kept; the oldest go first.

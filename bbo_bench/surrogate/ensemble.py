@@ -31,6 +31,8 @@ class Ensemble:
             drawn at every fit; `elliptical`, mean + beta · min(1, √(φᵀ(Σφφᵀ + I)⁻¹φ)) over last hidden features φ
             (Uehara et al. 2024), in standard deviations of the score, which shrinks as data come in.
         beta: Weight of the bonus.
+        refit: Whether every fit begins anew; otherwise with the networks of the last one, and in its units. Held-out
+            errors are then too small, as every head has learnt before from points that it does not draw now.
 
     Raises:
         ValueError: If `optimism` is unknown, or a number is out of range.
@@ -49,6 +51,7 @@ class Ensemble:
         patience: int = 200,
         optimism: str = "ucb",
         beta: float = 1.0,
+        refit: bool = True,
     ) -> None:
         if optimism not in OPTIMISM:
             raise ValueError(f"optimism must be one of {', '.join(OPTIMISM)}, got {optimism!r}")
@@ -57,7 +60,7 @@ class Ensemble:
         self.heads, self.width, self.depth = heads, width, depth
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.batch_size, self.updates, self.patience = batch_size, updates, patience
-        self.optimism, self.beta = optimism, beta
+        self.optimism, self.beta, self.refit = optimism, beta, refit
         self._weights: Weights = []
         self._scale = Scale(torch.tensor(0.0), torch.tensor(1.0))
         self._precision = torch.empty(0)
@@ -66,15 +69,16 @@ class Ensemble:
         """Root mean squared held-out error of the heads at the last fit, in standard deviations of the score."""
 
     def fit(self, z: Tensor, y: Tensor, rng: Generator) -> None:
-        """Learn anew from `n x latent_shape` latents and their `n` scores."""
+        """Learn from `n x latent_shape` latents and their `n` scores."""
         z, n = z.flatten(1), len(y)
-        self._scale = Scale.of(y)
+        anew = self.refit or not self._weights
+        self._scale = Scale.of(y) if anew else self._scale
         target = self._scale(y).to(z.dtype)
         drawn = torch.randint(n, (self.heads, n), generator=rng, device=z.device)
         held_out = torch.ones_like(drawn, dtype=torch.bool).scatter_(1, drawn, False)
         held_out |= ~held_out.any(1, keepdim=True)  # a resample may leave out nothing where n is tiny
         sizes = [z.shape[1], *[self.width] * self.depth, 1]
-        self._weights = initial(self.heads, sizes, z, rng)
+        self._weights = initial(self.heads, sizes, z, rng) if anew else copied(self._weights)
         self._train(z, target, drawn, held_out, rng)
         with torch.no_grad():
             hidden = features(self._weights, z)

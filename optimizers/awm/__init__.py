@@ -17,7 +17,7 @@ from bbo_bench.scale import deviation
 
 WEIGHTINGS = ("uniform", "elbo")
 MAX_LOG_RATIO = 20.0
-"""Far beyond any clip, and far below where ratios overflow."""
+"""Far beyond any clip, and far below where ratios overflow; beyond it they go on along the tangent."""
 
 
 class Noised(NamedTuple):
@@ -126,8 +126,7 @@ class AWM(FineTuner):
         output = self.output(self.policy, noised)
         matching = -self.distance(output, noised.target, noised.k)
         behaviour = noised.behaviour if len(noised.behaviour) else matching.detach()
-        ratio = (matching - behaviour).clamp(max=MAX_LOG_RATIO).exp()
-        loss = -clipped(ratio, noised.advantage, self.clip)
+        loss = -clipped(bounded_exp(matching - behaviour), noised.advantage, self.clip)
         if self.regularized:
             prior = self.fixed(self.reference, noised)
             self.spend(self.transition.steps * self.transition.output_kl(noised.k, output, prior))
@@ -164,3 +163,8 @@ class AWM(FineTuner):
         """See `Optimizer.load_state_dict`."""
         super().load_state_dict(state)
         self.ema.load_weights(state["ema"])
+
+
+def bounded_exp(x: Tensor) -> Tensor:
+    """exp(x) to `MAX_LOG_RATIO` and its tangent beyond, where a bad sample's gradient is kept and nothing overflows."""
+    return x.clamp(max=MAX_LOG_RATIO).exp() * (1 + (x - MAX_LOG_RATIO).clamp(min=0))

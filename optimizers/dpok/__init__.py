@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Iterator
+from typing import Any
 
-from bbo_bench.diffusion.finetune import Rollout, pairs
+import torch
+from torch import Generator, Tensor
+
+from bbo_bench.core import Problem
+from bbo_bench.diffusion.finetune import Rollout, check_counts, pairs
 from bbo_bench.diffusion.policy_gradient import Steps
 from bbo_bench.diffusion.value import ActorCritic
 
@@ -18,11 +23,29 @@ class DPOK(ActorCritic):
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
         rng: Generator on the prior's device.
+        buffer: Newest transitions of the round that are learnt from, older rollouts' among them; None for those of the
+            newest rollout.
         **shared: See `ActorCritic`.
 
     Raises:
         ValueError: If a setting is out of range.
     """
+
+    def __init__(self, problem: Problem, rng: Generator, *, buffer: int | None = None, **shared: Any) -> None:
+        super().__init__(problem, rng, **shared)
+        if buffer is not None:
+            check_counts(buffer=buffer)
+        self.buffer = buffer
+
+    def losses(self) -> Iterator[Tensor]:
+        """See `FineTuner.losses`."""
+        kept: Steps | None = None
+        for rollout in self.rollouts(self.iterations, self.samples):
+            steps = self.experience(rollout)
+            if self.buffer is not None:
+                both = (steps,) if kept is None else (kept, steps)
+                kept = steps = Steps(*(torch.cat(parts)[-self.buffer :] for parts in zip(*both, strict=True)))
+            yield from self.passes(steps)
 
     def experience(self, rollout: Rollout) -> Steps:
         """See `OnPolicy.experience`; the value function learns after its use, and is no function of the actions."""

@@ -36,6 +36,8 @@ class SQDF(FineTuner):
         replay: How training states are drawn; see `Replay`.
         on_policy_fraction: Share of a batch that is drawn from the newest rollout, the rest as `replay` says; None is
             the share of that mode.
+        kl_of_mean: Whether the loss has the mean over dimensions of (μ_θ - μ)²/σ², without ½, as in the authors' code,
+            in the place of nats: α is 2/d of itself then, for d numbers of a latent.
         **shared: See `FineTuner`.
 
     Raises:
@@ -56,6 +58,7 @@ class SQDF(FineTuner):
         capacity: int,
         replay: str,
         on_policy_fraction: float | None,
+        kl_of_mean: bool = False,
         **shared: Any,
     ) -> None:
         super().__init__(problem, rng, **shared)
@@ -74,6 +77,8 @@ class SQDF(FineTuner):
         self.estimate = ESTIMATES[estimate](self.prior, self.transition)
         self.updates, self.batch_size = updates, batch_size
         self.per_rollout, self.rollout_every = rollouts, rollout_every
+        if kl_of_mean:
+            self._kl_weight *= 2 / self.prior.latent_shape.numel()
 
     @property
     def gradient_steps(self) -> int:

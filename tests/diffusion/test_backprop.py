@@ -105,3 +105,19 @@ def test_checkpoints_keep_the_gradient_and_no_activations():
         method.evaluated()
     assert sum(sizes) < plain / 4
     assert all(torch.allclose(g, e) for g, e in zip(method.gradient(), expected, strict=True))
+
+
+def test_steps_that_are_held_have_the_gradient_of_their_own_divergence_alone():
+    """The states that the prior of the steps is compared in are those of a rollout, which no gradient passes."""
+    method = curved(1.0)
+    method.mask, method.hold_all = torch.zeros(STEPS, dtype=torch.bool), True
+    got = method.gradient()
+    method.rng.manual_seed(0)
+    x, step, expected = method.start(method.batch_size), method.transition, []
+    for k in range(STEPS):
+        mean = step.mean_by(method.policy, k, x)
+        expected.append(step.kl(k, mean, step.mean_by(method.reference, k, x)))
+        x = step.step(k, mean, method.rng).detach()
+    weights = method.policy.trainable().values()
+    alone = torch.autograd.grad(torch.stack(expected).sum(0).mean(), weights, allow_unused=True, materialize_grads=True)
+    assert all(torch.allclose(g, e, rtol=1e-4, atol=1e-6) for g, e in zip(got, alone, strict=True))

@@ -99,3 +99,12 @@ def test_bad_use_is_refused():
             Replay(mode=mode, on_policy=share)
     with pytest.raises(ValueError, match="add a rollout"):
         Replay().sample(1, generator(0))
+
+
+def test_positive_rewards_are_drawn_in_proportion_and_others_while_there_is_nothing_else():
+    replay = Replay(mode="positive+gamma")
+    replay.add(*rollout(-1, 0, 1, 3))
+    assert shares(replay) == pytest.approx({1: 0.25, 3: 0.75}, abs=0.02)
+    replay = Replay(mode="positive+gamma")
+    replay.add(*rollout(-1, -2))
+    assert shares(replay) == pytest.approx({-1: 0.5, -2: 0.5}, abs=0.02)

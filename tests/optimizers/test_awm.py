@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bbo_bench.optimizers.awm import AWM
+from bbo_bench.diffusion.policy_gradient import clipped
+from bbo_bench.optimizers.awm import AWM, bounded_exp
 from bbo_bench.seeding import generator
 from bbo_bench.testing.gaussian import TRAINING, Linear, Quadratic, check, moments, problem, tuned
 from bbo_bench.testing.laws import noising, output_slopes, shift_problem
@@ -137,3 +138,13 @@ def test_the_moving_average_follows_and_is_kept():
 def test_settings_out_of_range_are_refused(build, setting, message):
     with pytest.raises(ValueError, match=message):
         build("awm", problem_of(Probe(), (8,)), **setting)
+
+
+def test_a_bad_sample_is_corrected_however_far_its_likelihood_has_risen():
+    log_ratio = torch.tensor([-3.0, 1.0, 19.0, 40.0, 200.0], requires_grad=True)
+    ratio = bounded_exp(log_ratio)
+    torch.testing.assert_close(ratio[:3], log_ratio[:3].exp())
+    loss = -clipped(ratio, -torch.ones(5), 0.5)
+    (gradient,) = torch.autograd.grad(loss.sum(), log_ratio)
+    assert gradient.isfinite().all() and gradient[0] == 0, "below the clip there is nothing to correct"
+    assert (gradient[1:] > 0).all() and gradient[3] == gradient[4]

@@ -135,3 +135,14 @@ def test_without_kl_the_reward_ascends():
 def test_settings_out_of_range_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
         dpok(**setting)
+
+
+def test_a_buffer_holds_the_newest_transitions_of_all_rollouts():
+    optimizer, seen = dpok(iterations=3, samples=8, minibatches=1, buffer=100), []
+    optimizer.passes = lambda steps: seen.append(steps) or iter(())
+    tuned(optimizer, 1)
+    first, second, third = seen
+    assert [len(steps.k) for steps in seen] == [80, 100, 100]
+    assert torch.equal(second.x[:20], first.x[-20:]) and torch.equal(third.x[:20], second.x[-20:])
+    with pytest.raises(ValueError, match="got buffer=0"):
+        dpok(buffer=0)

@@ -50,3 +50,26 @@ def test_sqdf_overshoots_a_quadratic_reward_as_derived():
     mean, variance, tilted = optima(sqdf.transition)
     assert mean > 1.2 * tilted
     check(tuned(sqdf), mean * Quadratic().c, variance)
+
+
+def test_the_published_divergence_is_a_mean_of_squares():
+    """α times the mean over dimensions of Δμ²/σ², without ½, is 2α/d per nat."""
+    settings = {
+        "proxy": Quadratic,
+        "kl_weight": 3.0,
+        "estimate": "tweedie",
+        "gamma": 1.0,
+        "updates": 1,
+        "batch_size": 64,
+        "rollouts": 8,
+        "rollout_every": 1,
+        "capacity": 8,
+        "replay": "random",
+        "on_policy_fraction": None,
+        "training": TRAINING,
+    }
+    published = SQDF(problem(20), generator(0), kl_of_mean=True, **settings)
+    step, k = published.transition, torch.arange(20)
+    shift = torch.randn(20, 2, generator=generator(1))
+    squares = (shift.square() / step.std[:, None] ** 2).mean(1)
+    torch.testing.assert_close(published.kl_weight * step.kl(k, shift, 0 * shift), 3 * squares)

@@ -45,7 +45,7 @@ def test_a_plugins_style_is_its_own_and_fixed() -> None:
         ("qlogei_raw", "baselines"),
         ("sqdf (weak)", "SQDF"),
         ("ddpo_sf_oracle_kl_0.1", "policy gradient"),
-        ("draft_kl", "direct backpropagation"),
+        ("draft_full_kl", "direct backpropagation"),
         ("dmpo_oracle", "preference and regression"),
         ("das", "inference-time"),
         ("dashing", "others"),

@@ -102,3 +102,15 @@ def test_few_updates_are_not_lost():
 def test_unknown_optimism_is_refused():
     with pytest.raises(ValueError, match="one of mean, ucb"):
         Ensemble(optimism="hope")
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_a_proxy_that_is_not_refitted_goes_on_from_where_it_was(refit):
+    z, y = data(256)
+    ensemble = Ensemble(refit=refit, **SMALL)
+    ensemble.fit(z, y, generator(0))
+    before = ensemble.predict(z).detach()
+    ensemble.updates = 1
+    ensemble.fit(z, 2 * y + 5, generator(1))
+    moved = float((ensemble.predict(z).detach() - before).square().mean().sqrt() / y.std())
+    assert (moved < 0.5) != refit, "an update is too few to learn other units in"

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
-from bbo_bench.core import Problem
+from bbo_bench.core import Problem, State
+from bbo_bench.diffusion.dual import LEAST, MOST
 from bbo_bench.diffusion.generative import Generative
+
+PROBED = 64
+"""Designs in an estimate of the KL divergence to the prior."""
+HALVINGS = 10
+"""How often the range of log α is halved: to 1.4%."""
 
 
 class Outlook(NamedTuple):
@@ -74,3 +81,77 @@ class Steered(Generative):
     def mean(self, k: int, x: Tensor, x0: Tensor) -> Tensor:
         """Mean of x_{t-1} given x_t, where the posterior mean of x_0 is `n x latent_shape` `x0`."""
         return self.transition.mean(k, x, self.transition.target(k, x, x0))
+
+
+class Tilted(Steered):
+    """Steered towards the prior tilted by exp(r/α): α is given, or found in every round for a budget of KL.
+
+    Under a budget κ the range of α is halved, `PROBED` designs at a time, until they are κ nats from the prior. A
+    method says in `draw` what it has spent.
+
+    Args:
+        problem: With a `DiffusionPrior`.
+        rng: Generator on the prior's device.
+        kl_weight: Weight α of the KL divergence to the prior; None with `kl_budget`, or where α plays no part.
+        kl_budget: Nats κ that designs may be from the prior's, on a stochastic sampler; None with `kl_weight`.
+        **shared: See `Steered`.
+
+    Raises:
+        ValueError: If both are given, the budget is not positive, or it has a deterministic sampler.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        rng: Generator,
+        *,
+        kl_weight: float | None,
+        kl_budget: float | None = None,
+        **shared: Any,
+    ) -> None:
+        super().__init__(problem, rng, **shared)
+        if kl_budget is not None:
+            if kl_weight is not None or not 0 < kl_budget < math.inf:
+                raise ValueError(f"expected kl_weight=null and kl_budget > 0 nats, got {kl_weight=}, {kl_budget=}")
+            self.check_stochastic()
+        self.kl_weight, self.kl_budget = MOST if kl_weight is None else kl_weight, kl_budget
+        self.spent: Tensor | float = 0.0
+        """Nats of the designs that `draw` made last, `n`."""
+        self._kl = math.nan
+
+    def learn(self) -> None:
+        """Find α for the budget."""
+        if self.kl_budget is None:
+            return
+        low, high = math.log(LEAST), math.log(MOST)
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self._measured(math.exp(middle)) > self.kl_budget else (low, middle)
+        self._kl = self._measured(LEAST if low == math.log(LEAST) else math.exp((low + high) / 2))
+
+    def state_dict(self) -> State:
+        """See `Optimizer.state_dict`."""
+        own = {} if self.kl_budget is None else {"kl_weight": self.kl_weight, "kl": self._kl}
+        return super().state_dict() | own
+
+    def load_state_dict(self, state: State) -> None:
+        """See `Optimizer.load_state_dict`."""
+        super().load_state_dict(state)
+        if self.kl_budget is not None:
+            self.kl_weight, self._kl = state["kl_weight"], state["kl"]
+
+    def diagnostics(self) -> dict[str, float]:
+        """The proxy's held-out error; under a budget α and what it comes to, in nats."""
+        own = {"kl": self._kl, "kl_weight": self.kl_weight, "kl_unbound": float(self.kl_weight <= LEAST)}
+        return (own if self.kl_budget is not None else {}) | super().diagnostics()
+
+    def _measured(self, kl_weight: float) -> float:
+        self.kl_weight = kl_weight
+        self.draw(PROBED)
+        return float(torch.as_tensor(self.spent).mean())
+
+
+def chosen_nats(log_weight: Tensor) -> Tensor:
+    """KL divergence of a choice among K by `n x K` log weights to one by chance, log K - entropy, an `n`-dim tensor."""
+    log_share = log_weight.log_softmax(1)
+    return math.log(log_weight.shape[1]) + (log_share.exp() * log_share).sum(1)

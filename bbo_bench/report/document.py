@@ -23,6 +23,7 @@ from bbo_bench.report import (
     highlights,
     html,
     layout,
+    overoptimization,
     overview,
     page,
     runtimes,
@@ -67,9 +68,15 @@ def write_report(folders: Sequence[Path], out: Path | None = None) -> Path:
     over = aggregate.over_tasks(whole, names) if whole["task"].nunique() > 1 else None
     costs = tables.cost(runs.complete, names)
     text = _write_tables(results, over, costs, kin, command, out)
+    far = overoptimization.distances(runs.complete, whole)
+    if not far.empty:
+        summits = overoptimization.peaks(far)
+        far.to_csv(out / "overoptimization.csv", index=False)
+        summits.to_csv(out / "overoptimization_peaks.csv", index=False)
+        text += f"\n\n{overoptimization.text(summits)}"
     text = "\n\n".join(filter(None, [text, page.left_out(runs)])) + "\n"
     runtimes.expected(runtimes.runtimes(runs.complete)).to_csv(out / "runtimes.csv", index=False)
-    pictures = _write_figures(runs.complete, estimates, results, over, whole, out)
+    pictures = _write_figures(runs.complete, estimates, results, over, whole, far, out)
     about = page.about(runs, results, command)
     (out / SUMMARY).write_text(text + "".join(f"\n{line}\n" for line in about.cautions), encoding="utf-8")
     by_task = {task: typeset.by_task(task, results, costs, kin) for task in pictures if task}
@@ -105,6 +112,7 @@ def _write_figures(
     results: pd.DataFrame,
     over: pd.DataFrame | None,
     whole: pd.DataFrame,
+    far: pd.DataFrame,
     out: Path,
 ) -> page.Pictures:
     """The figures of each task, and under no task's name those over all."""
@@ -112,8 +120,10 @@ def _write_figures(
     split = [dict(iter(table.groupby("task", observed=True))) for table in (estimates, results, whole)]
     stems = _stems(run.task for run in runs)
     with theme():
+        if not far.empty:
+            pictures[""] = _saved({"overoptimization": overoptimization.figure(far)}, out)
         if over is not None and not over.empty:
-            pictures[""] = _saved(
+            pictures[""] = pictures.get("", {}) | _saved(
                 {
                     "over_tasks": overview.over_tasks(over, families(runs), headline(results["metric"].unique())),
                     **across.across(runs, whole),

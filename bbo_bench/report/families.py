@@ -1,4 +1,4 @@
-"""Optimizers that are one method with several KL weights."""
+"""Optimizers that are one method with several KL weights, or several budgets of KL."""
 
 from __future__ import annotations
 
@@ -7,35 +7,46 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from bbo_bench.report.runs import Run
 from bbo_bench.report.style import GROUP_OF, SWEPT, rank
 
-KL_WEIGHT = "kl_weight"
-WORD = re.compile(rf"(?<=[( ]){KL_WEIGHT}=[^,)]*(, )?")
-"""What a label says of the KL weight."""
+STRENGTHS = ("kl_weight", "kl_budget")
+"""Settings of how far a policy may go from the prior, of which one is set."""
+WORD = re.compile(rf"(?<=[( ])({'|'.join(STRENGTHS)})=[^,)]*(, )?")
+"""What a label says of them."""
 Families = Mapping[str, Mapping[str, float]]
-"""By the base's name: the optimizers and their KL weights."""
+"""By the base's name: the optimizers and their KL weights, or budgets."""
 
 
 def families(runs: Iterable[Run]) -> dict[str, dict[str, float]]:
-    """Optimizers that differ in their KL weight alone, with their weights, ascending, under the base's name.
+    """Optimizers that differ in their KL weight alone, or their budget, with these, ascending, under the base's name.
 
-    The base is that of them whose name all others continue; where none is, what is left of a name without its weight.
-    Others are alone, their weight NaN where they have none.
+    The base is that of them whose name all others continue; where none is, what is left of a name without its weight,
+    with the word `kl_budget` or `kl_weight` where the other is the base. Others are alone, their weight NaN where they
+    have none.
     """
     groups: dict[str, dict[str, float]] = defaultdict(dict)
+    keys: dict[str, str | None] = {}
     for run in {run.optimizer: run for run in runs}.values():
-        rest = {key: value for key, value in run.settings.items() if key != KL_WEIGHT}
-        found = run.settings.get(KL_WEIGHT)
-        weight = float(found) if isinstance(found, int | float) else math.nan
-        alone = run.optimizer if math.isnan(weight) else None
-        groups[json.dumps([alone, rest], sort_keys=True, default=str)][run.optimizer] = weight
+        rest = {key: value for key, value in run.settings.items() if key not in STRENGTHS}
+        key = strength(run.settings)
+        alone = run.optimizer if key is None else None
+        same = json.dumps([key, alone, rest], sort_keys=True, default=str)
+        groups[same][run.optimizer] = math.nan if key is None else float(run.settings[key])
+        keys[same] = key
     named: dict[str, dict[str, float]] = {}
-    for group in sorted(groups.values(), key=lambda group: _base(group) not in group):
+    for same, group in sorted(groups.items(), key=lambda item: _base(item[1]) not in item[1]):
         base = _base(group)
+        base = f"{base} ({keys[same]})" if base in named and len(group) > 1 else base
         named |= {name: {name: weight} for name, weight in group.items()} if base in named else {base: _sorted(group)}
     return {base: named[base] for base in sorted(named, key=rank)}
+
+
+def strength(settings: Mapping[str, Any]) -> str | None:
+    """Which of `STRENGTHS` is set."""
+    return next((key for key in STRENGTHS if isinstance(settings.get(key), int | float)), None)
 
 
 def order(kinships: Families) -> list[str]:

@@ -32,14 +32,20 @@ CAPTIONS = {
     "curves": "Interquartile mean over seeds and its 95% interval after every round. Named are the best by score, and "
     "the best of each group.",
     "trade_off": "Mean score against naturalness and diversity at the end of the budget; bars are 95% intervals. Named "
-    "are the best by score, and the best of each group; numbers at points are KL weights.",
+    "are the best by score, and the best of each group; numbers at points are KL weights or budgets.",
     "curves_all": "The same with all optimizers, a row for each group of methods.",
-    "trade_off_all": "The same with all optimizers, a row for each group of methods. Lines join the KL weights of one "
-    "optimizer; larger markers, larger weights.",
+    "trade_off_all": "The same with all optimizers, a row for each group of methods. Lines join the KL weights, or "
+    "budgets, of one optimizer; larger markers, larger ones.",
     "gallery": "Designs of one seed at the end of the budget, at even quantiles of the true score, which they are "
     "titled with. Where optimizers are many: the best of each group by score.",
     "sweep": "At the end of the budget, over the values of the one setting in which an optimizer's runs differ, evenly "
     "spaced; bands are 95% intervals.",
+    "overoptimization": "Mean score of the recommended designs at the end of the budget over the policy's distance "
+    "from the prior, the square root of the KL divergence of its trajectories in nats; a line per method goes through "
+    "its KL weights or budgets. Dotted: what the proxy predicts of the same designs; horizontally: the prior's score. "
+    "Stars: the peak of the law of Gao, Schulman and Hilton (2023), d (a − b log d) above the prior (of the best of N, "
+    "d (a − b d)), where it lies within what was measured; crosses: fewer than half of the designs are valid. Also as "
+    "`overoptimization.csv` and `overoptimization_peaks.csv`.",
     "profiles": "Share of runs that end above a score, over all scores: of two optimizers the higher line is better "
     "there. Bands are 95% intervals of a bootstrap over tasks and seeds, from five tasks on.",
     "ranks": "Mean ranks over tasks, 1 the best. Friedman's test asks whether all optimizers are alike; bars join "
@@ -94,7 +100,7 @@ def markdown(about: About, text: str, pictures: Pictures) -> str:
         *(_picture(name, reason, about.command) for name, reason in drawn),
         "## Tables",
         "Also in [results.csv](results.csv), [results.tex](results.tex) (LaTeX, booktabs and longtable) and "
-        "[cost.csv](cost.csv), which have every KL weight. "
+        "[cost.csv](cost.csv), which have every KL weight and budget. "
         f"Seconds are means over seeds; the harness is what ask, oracle, tell and evaluation leave of the total. "
         f"Made by `{about.command}`.",
         _block(text.rstrip("\n")),

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bbo_bench.names import DATA, PRIOR, own
-from bbo_bench.report.families import KL_WEIGHT
+from bbo_bench.report.families import STRENGTHS
 from bbo_bench.report.figures import DATA_LINE, curve, key
 from bbo_bench.report.labels import flat
 from bbo_bench.report.layout import panels
@@ -25,7 +25,7 @@ Lines = Mapping[str, Mapping[str, float]]
 
 
 def sweeps(runs: Iterable[Run]) -> dict[str, dict[str, dict[str, float]]]:
-    """Lines by setting, for every optimizer whose runs differ in one number alone, other than the KL weight."""
+    """Lines by setting, for every optimizer whose runs differ in one number alone, but for KL weights and budgets."""
     variants: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)
     for run in runs:
         variants[run.config["optimizer"]["name"]][run.optimizer] = flat(run.settings)
@@ -33,7 +33,7 @@ def sweeps(runs: Iterable[Run]) -> dict[str, dict[str, dict[str, float]]]:
     for name, labels in variants.items():
         table = pd.DataFrame.from_dict(labels, orient="index")
         differing = table.columns[table.nunique(dropna=False) > 1]
-        if len(differing) == 1 and differing[0] != KL_WEIGHT:
+        if len(differing) == 1 and differing[0] not in STRENGTHS:
             values = pd.to_numeric(table[differing[0]], errors="coerce").sort_values()
             if values.notna().all():
                 found[differing[0]][name] = {str(label): float(value) for label, value in values.items()}

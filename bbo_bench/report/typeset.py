@@ -1,4 +1,4 @@
-"""Tables as plain text and as LaTeX: a section per group of methods, and the KL weights of a method on their own."""
+"""Tables as plain text and as LaTeX: a section per group of methods; KL weights or budgets of a method on their own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bbo_bench.names import AXES, DATA, GROUPS, OWN, headline, own
-from bbo_bench.report.families import KL_WEIGHT, Families, distinct
+from bbo_bench.report.families import WORD, Families, distinct
 from bbo_bench.report.runs import PHASES
 from bbo_bench.report.style import grouped
 
@@ -51,7 +51,7 @@ class Table(NamedTuple):
 
 
 def result_tables(results: pd.DataFrame, families: Families) -> list[Table]:
-    """For each task, a table of the optimizers for each group of metrics, and below one of the KL weights."""
+    """For each task a table of the optimizers for each group of metrics, and below one of KL weights or budgets."""
     tables = []
     groups = GROUPS | {OWN: {metric: metric.replace("_", " ") for metric in own(results["metric"].unique())}}
     for task, group in results.groupby("task"):
@@ -64,7 +64,7 @@ def result_tables(results: pd.DataFrame, families: Families) -> list[Table]:
             parts[title] = _columns(headings, cells), cells
         for title, (columns, cells) in parts.items():
             tables.append(Table(f"{task}: {title}", columns, _groups(cells, families)))
-            swept.append(Table(f"{task}: {title}, by KL weight", columns, _weights(cells, families)))
+            swept.append(Table(f"{task}: {title}, by KL weight or budget", columns, _weights(cells, families)))
         tables += swept
     return [table for table in tables if table.sections]
 
@@ -139,17 +139,18 @@ def _groups(cells: Cells, families: Families) -> dict[str, Cells]:
 
 
 def _weights(cells: Cells, families: Families) -> dict[str, Cells]:
-    """By the base's name, the optimizers that differ in their KL weight."""
+    """By the base's name, the optimizers that differ in their KL weight or budget."""
     return {
-        base: _chosen(cells, {name: weighted(name, weight) for name, weight in family.items()})
+        base: _chosen(cells, {name: weighted(name, weight, family) for name, weight in family.items()})
         for base, family in families.items()
         if base in family and any(name != base and name in cells for name in family)
     }
 
 
-def weighted(name: str, weight: float) -> str:
-    """A name that says the KL weight."""
-    return name if f"{KL_WEIGHT}=" in name else f"{name} ({KL_WEIGHT}={weight:g})"
+def weighted(name: str, weight: float, family: Iterable[str]) -> str:
+    """A name that says the KL weight or budget."""
+    word = next((found[1] for found in map(WORD.search, family) if found), "kl_weight")
+    return name if WORD.search(name) else f"{name} ({word}={weight:g})"
 
 
 def _chosen(cells: Cells, labels: Mapping[str, str]) -> Cells:

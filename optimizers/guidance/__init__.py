@@ -10,14 +10,14 @@ from torch import Generator, Tensor
 from torch.nn.functional import normalize
 
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.steering import Outlook, Steered
+from bbo_bench.diffusion.steering import Outlook, Tilted
 from bbo_bench.diffusion.transition import Transition
 
 SIGNAL = 1e-4
 """Share ā_t of x_0 in the variance of x_t below which steps are not guided."""
 
 
-class Guidance(Steered):
+class Guidance(Tilted):
     """Reward guidance by the posterior mean (Chung et al. 2023, DPS; Bansal et al. 2023, universal guidance).
 
     The gradient g of v(x_t) = r(x̂_0(x_t)) shifts the score of x_t by g/α, as if the prior were tilted by exp(r/α). So
@@ -26,24 +26,35 @@ class Guidance(Steered):
     Args:
         problem: With a `DiffusionPrior`.
         rng: Generator on the prior's device.
-        kl_weight: Weight α of the KL divergence to the prior that the strength 1/α stands for; None with `scale`.
+        kl_weight: Weight α of the KL divergence to the prior that the strength 1/α stands for; None with `scale` or
+            `kl_budget`.
         scale: How far a step's mean is shifted along the gradient, however large that is, in standard deviations of
-            the step per dimension (Yang et al. 2024); None with `kl_weight`.
+            the step per dimension (Yang et al. 2024); None with `kl_weight` or `kl_budget`.
+        kl_budget: Nats that the shifts of all steps may come to, in the place of both.
         **shared: See `Steered`.
 
     Raises:
-        ValueError: If not exactly one of `kl_weight` and `scale` is given, or it is not positive, or the sampler is
-            deterministic and has no standard deviations for `scale`.
+        ValueError: If not exactly one of `kl_weight`, `scale` and `kl_budget` is given, or it is not positive, or the
+            sampler is deterministic and has no standard deviations for `scale` or `kl_budget`.
     """
 
     def __init__(
-        self, problem: Problem, rng: Generator, *, kl_weight: float | None, scale: float | None, **shared: Any
+        self,
+        problem: Problem,
+        rng: Generator,
+        *,
+        kl_weight: float | None,
+        scale: float | None,
+        kl_budget: float | None = None,
+        **shared: Any,
     ) -> None:
-        super().__init__(problem, rng, **shared)
-        given = [each for each in (kl_weight, scale) if each is not None]
+        super().__init__(problem, rng, kl_weight=kl_weight, kl_budget=kl_budget, **shared)
+        given = [each for each in (kl_weight, scale, kl_budget) if each is not None]
         if len(given) != 1 or given[0] <= 0:
-            raise ValueError(f"expected kl_weight > 0 or scale > 0, and null for the other, got {kl_weight=}, {scale=}")
-        self.strength = 0.0 if kl_weight is None else 1 / kl_weight
+            raise ValueError(
+                "expected kl_weight > 0, scale > 0 or kl_budget > 0, and null for the others, "
+                f"got {kl_weight=}, {scale=}, {kl_budget=}"
+            )
         self.scale = scale
         if scale is not None:
             self.check_stochastic()
@@ -51,16 +62,20 @@ class Guidance(Steered):
 
     def draw(self, n: int) -> Tensor:
         """See `Steered.draw`."""
-        x = self.prior.noise(n, self.rng)
+        x, self.spent = self.prior.noise(n, self.rng), 0.0
         for k in range(self.transition.steps):
-            x = self.transition.step(k, self.guided(k, x, self.look(k, x, gradient=True)), self.rng)
+            outlook = self.look(k, x, gradient=True)
+            mean = self.guided(k, x, outlook)
+            if self.kl_budget is not None:
+                self.spent = self.spent + self.transition.kl(k, mean, self.mean(k, x, outlook.x0))
+            x = self.transition.step(k, mean, self.rng)
         return x
 
     def guided(self, k: int, x: Tensor, outlook: Outlook) -> Tensor:
         """Mean of x_{t-1} given `n x latent_shape` x_t and what they are expected to become."""
         gradient = outlook.gradient
         if self.scale is None:
-            return self.mean(k, x, outlook.x0 + self.strength * self.covariance[k] * gradient)
+            return self.mean(k, x, outlook.x0 + 1 / self.kl_weight * self.covariance[k] * gradient)
         direction = normalize(gradient.flatten(1)).reshape_as(gradient)
         length = self.scale * math.sqrt(x[0].numel()) * self.transition.std[k]
         return self.mean(k, x, outlook.x0) + length * direction

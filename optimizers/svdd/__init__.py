@@ -8,37 +8,37 @@ import torch
 from torch import Generator, Tensor
 
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.steering import Steered
+from bbo_bench.diffusion.steering import Tilted, chosen_nats
 
 
-class SVDD(Steered):
+class SVDD(Tilted):
     """Soft value-based decoding by the posterior mean, SVDD-PM (Li et al. 2024, algorithm 1).
 
     Every step draws M proposals x_{t-1} from the prior and takes one with probability ∝ exp(v(x_{t-1})/α), where v is
-    the reward of the posterior mean. No gradient is used.
+    the reward of the posterior mean. No gradient is used. A choice spends log M less its entropy of a KL budget.
 
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
         rng: Generator on the prior's device.
-        kl_weight: Weight α of the KL divergence to the prior; 0 takes the proposal of the highest value, as the
-            published code does.
         proposals: Number M of proposals.
-        **shared: See `Steered`.
+        **shared: See `Tilted`; a `kl_weight` of 0 takes the proposal of the highest value, as the published code does.
 
     Raises:
         ValueError: If there are fewer than 2 proposals, `kl_weight` is negative, or the sampler is deterministic.
     """
 
-    def __init__(self, problem: Problem, rng: Generator, *, kl_weight: float, proposals: int, **shared: Any) -> None:
+    def __init__(self, problem: Problem, rng: Generator, *, proposals: int, **shared: Any) -> None:
         super().__init__(problem, rng, **shared)
-        if kl_weight < 0 or proposals < 2:
-            raise ValueError(f"expected kl_weight >= 0 and proposals >= 2, got {kl_weight=}, {proposals=}")
+        if self.kl_weight < 0 or proposals < 2:
+            raise ValueError(
+                f"expected kl_weight >= 0 and proposals >= 2, got kl_weight={self.kl_weight}, {proposals=}"
+            )
         self.check_stochastic()
-        self.kl_weight, self.per_design = kl_weight, proposals
+        self.per_design = proposals
 
     def draw(self, n: int) -> Tensor:
         """See `Steered.draw`."""
-        x = self.prior.noise(n, self.rng)
+        x, self.spent = self.prior.noise(n, self.rng), 0.0
         x0 = self.look(0, x).x0
         for k in range(self.transition.steps):
             mean = self.mean(k, x, x0).repeat_interleave(self.per_design, 0)
@@ -53,5 +53,6 @@ class SVDD(Steered):
         first = torch.arange(len(value), device=value.device) * value.shape[1]
         if self.kl_weight == 0:
             return first + value.argmax(1)
-        weight = (value / self.kl_weight).softmax(1)
-        return first + torch.multinomial(weight, 1, generator=self.rng).squeeze(1)
+        log_weight = value / self.kl_weight
+        self.spent = self.spent + chosen_nats(log_weight)
+        return first + torch.multinomial(log_weight.softmax(1), 1, generator=self.rng).squeeze(1)

@@ -60,7 +60,7 @@ def test_a_normalized_gradient_shifts_by_its_direction_alone():
     "wrong", [{"kl_weight": 0.0}, {"kl_weight": None}, {"scale": 1.0}, {"kl_weight": None, "scale": -1.0}]
 )
 def test_one_strength_is_wanted(wrong):
-    with pytest.raises(ValueError, match="expected kl_weight > 0 or scale > 0, and null for the other"):
+    with pytest.raises(ValueError, match="expected kl_weight > 0, scale > 0 or kl_budget > 0, and null for the others"):
         guidance(Linear, problem(5), **wrong)
 
 

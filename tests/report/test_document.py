@@ -73,7 +73,7 @@ def test_latex_and_text(report: Path) -> None:
     assert r"prior\_sampling & $1.0$ {\scriptsize $[1.0, 1.0]$}" in latex
     assert latex.count("\\begin{longtable}") == latex.count("\\end{longtable}") == 15
     lines = text.splitlines()
-    start = lines.index("toy: Recommended designs: naturalness, by KL weight")
+    start = lines.index("toy: Recommended designs: naturalness, by KL weight or budget")
     assert lines[start + 1].split() == ["validity", "ELBO", "z"]
     assert lines[start + 3].split()[:3] == ["sqdf_kl_low", "(kl_weight=0.01)", "4.00"]
     start = lines.index("all tasks: normalized mean score")

@@ -45,3 +45,15 @@ def test_a_family_whose_base_was_not_run_hides_none_of_its_members() -> None:
     assert distinct(found) == order(found) == [run.optimizer for run in (runs[1], runs[0], runs[3], runs[2])]
     assert distinct(families([*runs, run("sqdf", _target_="S", kl_weight=0.1)]))[0] == "sqdf"
     assert len(distinct(families([*runs, run("sqdf", _target_="S", kl_weight=0.1)]))) == 3
+
+
+def test_budgets_are_a_family_beside_that_of_weights() -> None:
+    runs = [run(f"ddpo (kl_weight=null, kl_budget={n})", kl_weight=None, kl_budget=n) for n in (8, 2)]
+    assert families(runs) == {"ddpo": {runs[1].optimizer: 2.0, runs[0].optimizer: 8.0}}
+    runs += [run("ddpo", kl_weight=0.1), run("ddpo (kl_weight=1)", kl_weight=1.0)]
+    found = families(runs)
+    assert {base: list(group.values()) for base, group in found.items()} == {
+        "ddpo": [0.1, 1.0],
+        "ddpo (kl_budget)": [2.0, 8.0],
+    }
+    assert distinct(found) == ["ddpo", runs[1].optimizer, runs[0].optimizer]

@@ -170,6 +170,26 @@ def card(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def tune(parsed: argparse.Namespace) -> int:
+    """Search the settings of optimizers over families of tasks."""
+    from bbo_bench import tuning
+
+    if parsed.optimizers:
+        tuning.tune(
+            parsed.optimizers,
+            parsed.out,
+            tasks=parsed.tasks.split(",") if parsed.tasks else tuning.FAMILIES,
+            seeds=[int(seed) for seed in parsed.seeds.split(",")] if parsed.seeds else tuning.SEEDS,
+            budget=tuning.BUDGET | ({"rounds": [int(n) for n in parsed.rounds.split(",")]} if parsed.rounds else {}),
+            per_setting=parsed.per_setting or tuning.PER_SETTING,
+            jobs=parsed.jobs,
+        )
+    if not (parsed.out / "trials.csv").exists():
+        raise UsageError(f"{parsed.out} has no trials.csv; name optimizers to tune")
+    print(tuning.summary(parsed.out))
+    return 0
+
+
 def _check_exist(folders: Sequence[Path]) -> None:
     for folder in folders:
         if not folder.is_dir():
@@ -300,6 +320,20 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("task", metavar="task=NAME")
     command.add_argument("settings", nargs="*", metavar="task.KEY=VALUE", help="settings other than its YAML's")
     command.set_defaults(command=card)
+    command = commands.add_parser(
+        "tune",
+        help="search an optimizer's settings over families of tasks; without a name, what has been found",
+        description="Trials of the ranges that an optimizer's YAML has under `search`, every one on a task of each "
+        "family with seeds that no report uses. It goes on where it was stopped; several processes may share FOLDER.",
+    )
+    command.add_argument("optimizers", nargs="*", metavar="OPTIMIZER")
+    command.add_argument("--out", type=Path, default=Path("results/tuning"), help="default: results/tuning")
+    command.add_argument("--tasks", metavar="A,B,...", help="a task of each family (default: the six of the suite)")
+    command.add_argument("--seeds", metavar="A,B,...", help="of every trial (default: 1000,1001)")
+    command.add_argument("--rounds", metavar="A,B,...", help="queries per round (default: 64,128,256)")
+    command.add_argument("--per-setting", type=_count, metavar="N", help="trials for every setting (default: 4)")
+    command.add_argument("--jobs", type=_count, default=1, metavar="N", help="runs side by side (default: 1)")
+    command.set_defaults(command=tune)
     command = commands.add_parser("prior", help="make a task's prior anew")
     command.add_argument(
         "action", choices=["train", "distill"], help="prior and consistency model, or the latter alone"

@@ -68,6 +68,12 @@ class Policy(nn.Module):
         weights = self._merged_weights()
         return lambda x, timestep: functional_call(self._plain[0], weights, (x, timestep))
 
+    def frozen(self) -> Denoiser:
+        """The same function, with a gradient in x_t alone."""
+        plain = dict(self._plain[0].named_parameters()) | self._merged_weights()
+        weights = {name: weight.detach() for name, weight in plain.items()}
+        return lambda x, timestep: functional_call(self._plain[0], weights, (x, timestep))
+
     def weights(self) -> State:
         """The trained weights, for a run's state."""
         return {name: p.detach() for name, p in self.trainable().items()}

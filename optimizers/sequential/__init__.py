@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,8 @@ from bbo_bench.metrics.diversity import pairwise
 
 JUDGED = 256
 """Fresh samples by which a block is judged."""
+SURE = 1.645
+"""Standard errors that a fall of their mean reward is certain beyond, at 95% on one side."""
 
 Phase = Callable[..., FineTuner]
 """Makes a fine-tuner from a problem and a generator."""
@@ -26,7 +29,8 @@ class Sequential(Tuned):
     A phase is another method. It descends its losses in blocks, one round's worth of them each, and has converged when
     the mean reward of fresh samples has grown by less than `tolerance` in a block, or `blocks` are done. A block after
     which samples are less than `narrowest` as far apart as the prior's, or their mean reward has fallen by more than
-    `tolerance`, is taken back, and the phase goes on at half its learning rate; after `cuts` of these it ends.
+    `tolerance` and more than chance, is taken back, and the phase goes on at half its learning rate; after `cuts` of
+    these it ends. The samples before and after a block are of the same noise, and are compared one by one.
 
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
@@ -98,28 +102,43 @@ class Sequential(Tuned):
             least: Mean distance of samples at which the policy counts as collapsed.
         """
         training, done, cuts = phase.training, 0, 0
-        reward, _ = self.judged()
         while done < self.blocks and cuts <= self.cuts:
             done += 1
             before = {name: weight.clone() for name, weight in self.policy.weights().items()}
+            noise = self.rng.get_state()
+            reward, _ = self.judged()
             phase.training = replace(training, learning_rate=training.learning_rate / 2**cuts)
             phase.descend()
-            outcome, distance = self.judged()
-            if distance < least or outcome < reward - self.tolerance:
+            outcome, distance = self.judged(noise)
+            gain, error = paired(reward, outcome)
+            if distance < least or gain < -max(self.tolerance, SURE * error):
                 self.policy.load_weights(before)
                 cuts += 1
-            elif outcome < reward + self.tolerance:
+            elif gain < self.tolerance:
                 break
-            else:
-                reward = outcome
         phase.training = training
         return done, cuts
 
     @torch.no_grad()
-    def judged(self) -> tuple[float, float]:
-        """Mean reward of fresh samples, and their mean distance."""
+    def judged(self, noise: Tensor | None = None) -> tuple[Tensor, float]:
+        """Rewards of `JUDGED` samples, and their mean distance.
+
+        Args:
+            noise: State of the generator that they are drawn with; None draws on.
+        """
+        onward = self.rng.get_state()
+        if noise is not None:
+            self.rng.set_state(noise)
         z = self.sample(JUDGED)
-        return float(self.reward(z).mean()), spread(z)
+        if noise is not None:
+            self.rng.set_state(onward)
+        return self.reward(z), spread(z)
+
+
+def paired(before: Tensor, after: Tensor) -> tuple[float, float]:
+    """Mean difference of `n` paired rewards, and its standard error."""
+    difference = after - before
+    return float(difference.mean()), float(difference.std()) / math.sqrt(len(difference))
 
 
 def spread(z: Tensor) -> float:

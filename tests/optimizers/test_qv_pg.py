@@ -50,6 +50,29 @@ def test_credit_weighs_what_each_output_does_to_x0(checkpoint):
     torch.testing.assert_close(bias, -(weight / weight.mean() * each).sum() * B, rtol=1e-4, atol=0)
 
 
+def test_weights_do_not_compound_through_later_steps_of_a_trained_network():
+    """Σ_t w_t J_tᵀ g_t: g_t the whole gradient of the reward by the output of step t, J_t its slope by the weights."""
+    made = method(proxy=Quadratic, truncation=Truncation(6, 6), credit=Decreasing(0.7))
+    got = first_gradient(made)
+    made.rng.manual_seed(0)
+    step, policy, x = made.transition, made.policy, made.start(made.batch_size)
+    outputs, states = [], []
+    for k in range(STEPS):
+        x = x.detach() if k <= STEPS - 6 else x
+        states.append(x)
+        outputs.append(policy(x, step.timesteps[k]))
+        x = step.step(k, step.mean(k, x, outputs[-1]), made.rng)
+    by_output = torch.autograd.grad(-made.reward(x).mean(), outputs[-6:])
+    weight = 0.7 ** (50 / STEPS * torch.arange(5.0, -1, -1))
+    weight = weight / weight.mean()
+    parts = [
+        w * (g * policy(x.detach(), step.timesteps[k])).sum()
+        for w, g, x, k in zip(weight, by_output, states[-6:], range(STEPS - 6, STEPS), strict=True)
+    ]
+    for ours, expected in zip(got, torch.autograd.grad(sum(parts), policy.trainable().values()), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-5)
+
+
 def test_weights_of_1_change_nothing():
     plain, weighed = (
         method(proxy=Quadratic, kl_weight=0.5),

@@ -42,18 +42,24 @@ def test_phases_train_one_policy_with_one_proxy():
     assert optimizer.diagnostics()["blocks"] >= 2
 
 
+def judgements(*gains, distance=1.0):
+    """What `judged` says before and after blocks of these gains, of every sample alike."""
+    rewards = [torch.full((4,), value) for gain in gains for value in (0.0, gain)]
+    values = iter(rewards)
+    return lambda noise=None: (next(values), distance)
+
+
 def test_a_phase_goes_on_while_it_gains():
     optimizer = sequential(blocks=50, tolerance=0.0)
-    values = iter([0.0, 1.0, 2.0, 2.5, 2.5 - 1e-9, 1.0, 1.0])
-    optimizer.judged = lambda: (next(values), 1.0)
+    optimizer.judged = judgements(1.0, 1.0, 0.5, -1.0, -1.0)
     phase = optimizer.phases[0]
     phase.descend = lambda: 0.0
     phase.training = TRAINING
-    assert optimizer.converge(phase, 0.0) == (5, 2), "three gains, then two falls, of which one ends it"
+    assert optimizer.converge(phase, 0.0) == (5, 2), "three gains, then two falls, of which the second ends it"
 
 
-@pytest.mark.parametrize("outcome", [(5.0, 0.1), (-1.0, 1.0)])
-def test_a_block_after_which_samples_collapse_is_taken_back_at_half_the_learning_rate(outcome):
+@pytest.mark.parametrize(("gain", "distance"), [(5.0, 0.1), (-1.0, 1.0)])
+def test_a_block_after_which_samples_collapse_is_taken_back_at_half_the_learning_rate(gain, distance):
     optimizer = sequential()
     phase, rates = optimizer.phases[0], []
     before = {name: w.clone() for name, w in optimizer.policy.weights().items()}
@@ -65,12 +71,38 @@ def test_a_block_after_which_samples_collapse_is_taken_back_at_half_the_learning
                 w += 1
 
     phase.descend = descend
-    values = iter([(0.0, 1.0), outcome, outcome])
-    optimizer.judged = lambda: next(values)
+    optimizer.judged = judgements(gain, gain, distance=distance)
     assert optimizer.converge(phase, 0.5) == (2, 2)
     assert rates == [TRAINING.learning_rate, TRAINING.learning_rate / 2]
     assert phase.training == TRAINING
     assert all(torch.equal(w, before[name]) for name, w in optimizer.policy.weights().items())
+
+
+def test_a_fall_that_chance_explains_is_not_taken_back():
+    optimizer = sequential(tolerance=0.0)
+    optimizer.phases[0].descend = lambda: 0.0
+    after = torch.tensor([-1.0, 0.9, -1.0, 0.9])
+    values = iter([torch.zeros(4), after])
+    optimizer.judged = lambda noise=None: (next(values), 1.0)
+    assert optimizer.converge(optimizer.phases[0], 0.0) == (1, 0)
+
+
+def test_blocks_that_change_nothing_are_never_taken_back():
+    optimizer = sequential(blocks=1, tolerance=0.0)
+    optimizer.y = torch.tensor([-1.0, 1.0])
+    optimizer.phases[0].descend = lambda: float(torch.rand((), generator=optimizer.rng))
+    assert [optimizer.converge(optimizer.phases[0], 0.0) for _ in range(20)] == [(1, 0)] * 20
+
+
+def test_samples_before_and_after_are_of_the_same_noise():
+    optimizer = sequential()
+    tuned(optimizer, 1)
+    noise = optimizer.rng.get_state()
+    first, _ = optimizer.judged()
+    onward = optimizer.rng.get_state()
+    again, _ = optimizer.judged(noise)
+    assert torch.equal(first, again) and torch.equal(optimizer.rng.get_state(), onward)
+    assert not torch.equal(first, optimizer.judged()[0])
 
 
 def test_diversity_in_the_reward_keeps_samples_apart():

@@ -106,3 +106,12 @@ def test_it_learns_from_queried_designs_alone():
 def test_settings_that_make_no_sense_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
         cascade(**setting)
+
+
+def test_pairs_begin_with_what_every_pass_but_the_last_has_made():
+    optimizer, passes = cascade(samples=4, trained=3), []
+    whole = optimizer.cascaded
+    optimizer.cascaded = lambda n, passed: passes.append(passed) or whole(n, passed)
+    for _ in range(30):
+        optimizer.pairs()
+    assert set(passes) == {0, 1, 2}

@@ -98,3 +98,18 @@ def test_a_deterministic_sampler_has_no_weights():
     where.prior.transition = Transition(where.prior.scheduler, steps=5, eta=0.0)
     with pytest.raises(ValueError, match="stochastic sampler"):
         das(where=where)
+
+
+def test_a_step_is_twisted_by_the_temperature_after_it():
+    """With λ rising to 1 in the first step, its proposals have the whole gradient already."""
+    optimizer = das(tempering=1e9)
+    step, means = optimizer.transition, []
+    drawn = step.step
+    optimizer.transition.step = lambda k, mean, rng: means.append(mean) or drawn(k, mean, rng)
+    state = optimizer.rng.get_state()
+    optimizer.population(8)
+    optimizer.rng.set_state(state)
+    x = optimizer.prior.noise(32, optimizer.rng)
+    x0, _, gradient = optimizer.look(0, x, gradient=True)
+    torch.testing.assert_close(means[0], optimizer.mean(0, x, x0) + step.std[0] ** 2 / ALPHA * gradient)
+    assert gradient.norm() > 0

@@ -50,3 +50,11 @@ def test_more_candidates_are_better_and_starts_stay_the_priors():
 def test_settings_out_of_range_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
         idql(**setting)
+
+
+def test_the_candidates_of_a_start_share_what_is_given():
+    optimizer = idql(candidates=16, choice="softmax")
+    starts = torch.randn(50, 2, generator=generator(2))
+    optimizer.prior.sample = lambda n, rng: starts[:n]
+    z = optimizer.draw(50)
+    assert torch.equal(z[:, 0], starts[:, 0]) and not torch.isclose(z[:, 1], starts[:, 1]).any()

@@ -67,3 +67,19 @@ def test_the_reward_ascends_from_round_to_round_or_starts_over():
 def test_settings_out_of_range_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
         sft(**setting)
+
+
+def test_likely_is_what_the_foundation_model_finds_so_however_far_the_policy_has_gone():
+    optimizer = sft(unlikely=0.1)
+    optimizer.problem = optimizer.problem.__class__(optimizer.problem.domain, optimizer.prior, (500,))
+    optimizer.x = optimizer.prior.decode(optimizer.prior.sample(500, generator(1)))
+    optimizer.y = optimizer.x @ B
+    with torch.no_grad():
+        for weight in optimizer.policy.trainable().values():
+            weight += 0.08
+    z = optimizer.sample(400)
+    optimizer.sample = lambda n: z
+    first = optimizer.prior.elbo(optimizer.prior.encode(optimizer.x)).quantile(0.1)
+    likely = optimizer.prior.elbo(z) >= first
+    assert 2 < int(likely.sum()) < 350, "the policy has gone away from the prior"
+    assert torch.equal(optimizer.scored(400)[0], z[likely])

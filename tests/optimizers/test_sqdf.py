@@ -73,3 +73,60 @@ def test_the_published_divergence_is_a_mean_of_squares():
     shift = torch.randn(20, 2, generator=generator(1))
     squares = (shift.square() / step.std[:, None] ** 2).mean(1)
     torch.testing.assert_close(published.kl_weight * step.kl(k, shift, 0 * shift), 3 * squares)
+
+
+SMALL = {
+    "kl_weight": 3.0,
+    "estimate": "tweedie",
+    "gamma": 0.9,
+    "updates": 6,
+    "batch_size": 64,
+    "rollouts": 8,
+    "rollout_every": 2,
+    "capacity": 1024,
+    "replay": "random",
+    "on_policy_fraction": None,
+    "training": TRAINING,
+}
+
+
+def test_the_discount_is_per_step_of_a_chain_of_fifty():
+    assert SQDF(problem(20), generator(0), proxy=Quadratic, **SMALL).gamma == 0.9**2.5
+
+
+def test_the_divergence_is_from_the_pretrained_prior_in_every_round():
+    """In the second round the policy begins away from the prior: without a reward the loss is α KL, not 0."""
+    sqdf = SQDF(problem(20), generator(0), proxy=Quadratic, **SMALL)
+    tuned(sqdf, 1)
+    sqdf.reward = lambda z: 0 * z.sum(1)
+    drawn = []
+    sqdf.loss = lambda x, k: drawn.append((x, k)) or SQDF.loss(sqdf, x, k)
+    first = float(next(sqdf.losses()).detach())
+    [(x, k)] = drawn
+    step = sqdf.transition
+    kl = step.kl(k, step.mean_by(sqdf.policy, k, x), step.mean_by(problem(20).prior.denoiser, k, x))
+    assert first == pytest.approx(3 * float(kl.mean().detach())) and first > 1e-3
+
+
+def test_every_round_begins_with_an_empty_buffer():
+    sqdf = SQDF(problem(20), generator(0), proxy=Quadratic, **SMALL)
+    buffers, make = [], sqdf.buffer
+    sqdf.buffer = lambda: buffers.append(make()) or buffers[-1]
+    for _ in range(2):
+        tuned(sqdf, 1)
+    assert [len(buffer._kept[1]) for buffer in buffers] == [8 * 6 // 2] * 2
+
+
+def test_rewards_are_the_proxys_optimism_and_predictions_its_mean():
+    class Optimistic(Quadratic):
+        def __call__(self, z):
+            return self.predict(z) + 5
+
+        def predict(self, z):
+            return z.sum(1)
+
+    sqdf = SQDF(problem(20), generator(0), proxy=Optimistic, **SMALL)
+    sqdf.y = torch.tensor([-1.0, 1.0]) / 2**0.5
+    z = torch.randn(8, 2, generator=generator(1))
+    torch.testing.assert_close(sqdf.reward(z), z.sum(1) + 5)
+    torch.testing.assert_close(sqdf.predict(sqdf.prior.decode(z)), z.sum(1))

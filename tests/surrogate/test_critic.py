@@ -5,7 +5,7 @@ import torch
 from hydra.utils import instantiate
 from scipy.stats import spearmanr
 
-from bbo_bench.core import Problem
+from bbo_bench.core import Offline, Problem
 from bbo_bench.plugins import find
 from bbo_bench.seeding import generator
 from bbo_bench.surrogate.critic import IQL
@@ -145,3 +145,24 @@ def test_a_task_without_transitions_is_refused():
 def test_settings_out_of_range_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
         IQL(**setting)
+
+
+@pytest.mark.parametrize("discount", [1.0, 0.5])
+def test_what_comes_later_is_worth_less(discount):
+    """Two steps, of which the second alone is rewarded: V of the first observation is γ."""
+    probe = problem_of(Probe(), (8,))
+    first, second = torch.zeros(32, 1), torch.ones(32, 1)
+    data = Offline(
+        observation=torch.cat([first, second]),
+        action=torch.randn(64, 1, generator=generator(0)),
+        reward=torch.cat([first, second]).squeeze(1),
+        following=torch.cat([second, second]),
+        done=torch.arange(64) >= 32,
+        steps=probe.offline.steps,
+        given=probe.offline.given,
+    )
+    critic = IQL(updates=800, batch_size=64, width=32, discount=discount)
+    critic.bind(Problem(probe.domain, probe.prior, (8,), data))
+    critic.fit(torch.zeros(4, 2), torch.zeros(4), generator(1))
+    values = critic.value(torch.tensor([[0.0], [1.0]])).detach()
+    torch.testing.assert_close(values, torch.tensor([discount, 1.0]), atol=0.05, rtol=0)

@@ -108,6 +108,12 @@ def test_the_tables_list_every_plugin_once(kind, monkeypatch):
     assert sorted(name for found in matches.values() for name in found) == sorted(ours)
 
 
+def test_the_page_on_budgets_says_of_every_method_what_it_has():
+    page = (ROOT / "optimizers/README.md").read_text()
+    methods = [name for name, choice in choices("optimizer").items() if name == choice.file.parent.name]
+    assert [name for name in methods if f"`{name}`" not in page and name != "prior_sampling"] == []
+
+
 def test_the_table_of_metrics_is_that_of_the_report():
     assert [name for row in rows("How to read the metrics") for name in row] == METRICS
 

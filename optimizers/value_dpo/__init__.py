@@ -32,11 +32,14 @@ class ValueDPO(DesignPairs):
         **shared: See `DesignPairs`; α / `temperature` is the loss's β.
 
     Raises:
-        ValueError: If a setting is out of range.
+        ValueError: If a setting is out of range, or there is a `kl_budget`: where hard labels agree with each other, they
+            are explained the better the farther the policy goes, at whatever α.
     """
 
     def __init__(self, problem: Problem, rng: Generator, *, margin: float, weighting: str, **shared: Any) -> None:
         super().__init__(problem, rng, **shared)
+        if self.dual is not None:
+            raise ValueError("hard labels have no optimum that α could hold at a kl_budget: expected kl_weight > 0")
         if margin < 0:
             raise ValueError(f"expected margin >= 0, got {margin=}")
         if weighting not in WEIGHTINGS:

@@ -76,7 +76,7 @@ def test_likely_is_what_the_foundation_model_finds_so_however_far_the_policy_has
     optimizer.y = optimizer.x @ B
     with torch.no_grad():
         for weight in optimizer.policy.trainable().values():
-            weight += 0.08
+            weight += 0.15
     z = optimizer.sample(400)
     optimizer.sample = lambda n: z
     first = optimizer.prior.elbo(optimizer.prior.encode(optimizer.x)).quantile(0.1)

@@ -66,3 +66,8 @@ def test_the_value_ascends(weighting):
 def test_settings_out_of_range_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
         method(**setting)
+
+
+def test_hard_labels_hold_no_budget():
+    with pytest.raises(ValueError, match="no optimum that α could hold at a kl_budget"):
+        method(kl_weight=None, kl_budget=8.0)

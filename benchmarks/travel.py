@@ -1,0 +1,92 @@
+"""Does one strength travel? Regret of one KL budget, or KL weight, for all tasks against each task's own.
+
+    python benchmarks/travel.py results/budgets
+    python benchmarks/travel.py results/weights
+
+Reads runs of several tasks that differ in their `kl_budget` or `kl_weight`. For every method, a task's regret of a
+strength is the best mean score over the task's own strengths less the mean score of that strength; that of the least
+mean regret over tasks is the one for all. By the rule `per number` it is in proportion to the numbers of a latent (and
+given at their geometric mean). Between strengths that were run, scores are interpolated over logarithms. Writes
+`travel.csv` into the first folder.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bbo_bench import load_results
+from bbo_bench.report.families import STRENGTHS
+from bbo_bench.testing.probe import made
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--metric", default="score")
+    arguments = parser.parse_args()
+    scores = mean_scores(arguments.folders, arguments.metric)
+    sizes = {task: float(np.prod(made("task", task).prior().latent_shape)) for task in scores["task"].unique()}
+    rules: dict[str, Callable[[str], float]] = {"one": lambda task: 1.0, "per number": sizes.__getitem__}
+    rows = [
+        {"method": method, "rule": rule} | best(table(part), scale)
+        for method, part in [*scores.groupby("method"), ("all methods", pooled(scores))]
+        for rule, scale in rules.items()
+    ]
+    found = pd.DataFrame(rows)
+    found.to_csv(arguments.folders[0] / "travel.csv", index=False)
+    print(found.to_string(index=False, float_format="{:.3f}".format))
+    print()
+    print(table(pooled(scores)).to_string(float_format="{:.3f}".format))
+
+
+def mean_scores(folders: list[Path], metric: str) -> pd.DataFrame:
+    """A row per method, task and strength: the mean of a metric over seeds at the end of the budget."""
+    whole = load_results(*folders)
+    last = whole[whole["round"] == whole.groupby("task")["round"].transform("max")]
+    columns = [f"optimizer.{key}" for key in STRENGTHS if f"optimizer.{key}" in last]
+    strength = last[columns].apply(pd.to_numeric, errors="coerce").bfill(axis=1).iloc[:, 0]
+    kept = last.assign(strength=strength, value=last[metric]).dropna(subset=["strength"])
+    return kept.groupby(["method", "task", "strength"], as_index=False)["value"].mean()
+
+
+def pooled(scores: pd.DataFrame) -> pd.DataFrame:
+    """Every method's scores of a task as a task of its own, so that one strength serves all methods."""
+    return scores.assign(task=scores["task"], key=scores["method"] + " " + scores["task"])
+
+
+def table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores by task (and method), a column per strength; only those that have all strengths."""
+    key = "key" if "key" in scores else "task"
+    found = scores.pivot(index=[key, "task"] if key != "task" else "task", columns="strength", values="value")
+    return found.dropna()
+
+
+def best(found: pd.DataFrame, scale: Callable[[str], float]) -> dict[str, float]:
+    """The strength of the least mean regret under a rule, and that regret over tasks: mean, worst."""
+    strengths = found.columns.to_numpy(float)
+    tasks = found.index.get_level_values("task")
+    scales = np.array([scale(task) for task in tasks])
+    scales = scales / np.exp(np.log(scales).mean())
+    values = found.to_numpy(float)
+    grid = np.exp(np.linspace(np.log(strengths[0]), np.log(strengths[-1]), 61))
+    at = np.array(
+        [
+            [np.interp(np.log(each * size), np.log(strengths), row) for each in grid]
+            for size, row in zip(scales, values, strict=True)
+        ]
+    )
+    regret = values.max(1, keepdims=True) - at
+    place = int(regret.mean(0).argmin())
+    return {
+        "strength": float(grid[place]),
+        "regret": float(regret[:, place].mean()),
+        "worst": float(regret[:, place].max()),
+    }
+
+
+if __name__ == "__main__":
+    main()

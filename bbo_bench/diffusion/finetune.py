@@ -182,7 +182,7 @@ class FineTuner(Tuned):
 
     def learn(self) -> None:
         """Fine-tune the policy; the numbers are the mean loss, and the KL of its trajectories to the prior's."""
-        self._numbers = {"loss": self.descend(), "kl": self.path_kl()}
+        self._numbers = {"loss": self.descend(), "kl": float(self.path_kl())}
         if self.dual is not None:
             self._numbers |= self.dual.diagnostics()
         self._asked = None
@@ -302,13 +302,13 @@ class FineTuner(Tuned):
         return (output - self.transition.target(k, x, z)).flatten(1).square().sum(1)
 
     @torch.no_grad()
-    def path_kl(self) -> float:
-        """KL divergence, in nats, of the policy's trajectories to the prior's."""
+    def path_kl(self) -> Tensor:
+        """KL divergence, in nats, of fresh trajectories of the policy to the prior's, a scalar."""
         step = self.transition
         states, means = self.paths(DIAGNOSED)
         x, k = pairs(states, step.steps - means.shape[1])
         prior = step.mean_by(self.reference, k, x)
-        return float(step.kl(k, means.flatten(0, 1), prior).sum()) / DIAGNOSED
+        return step.kl(k, means.flatten(0, 1), prior).sum() / DIAGNOSED
 
     def _diverged(self, finite: int) -> DivergedError:
         i = self.round

@@ -20,6 +20,7 @@ class Matching(FineTuner):
     output that leads back to them, v_p the prior's. Where a choice raises the mean of a set's rewards by g, and their
     variance is s², λ = α g / s²: the two terms balance where the policy's rewards exceed the prior's by s²/α, as those
     of the prior tilted by exp(r/α) do, if `prior_share` is 0. With α = 0 the iteration goes on to the highest rewards.
+    A KL budget is held by fresh trajectories before every set, as chosen samples are nearer to the prior than others.
 
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
@@ -54,6 +55,7 @@ class Matching(FineTuner):
         self.iterations, self.samples, self.updates = iterations, samples, updates
         self.natural = round(prior_share * batch_size)
         self.chosen = batch_size - self.natural
+        self._distance = torch.zeros((), device=rng.device)
 
     @property
     def gradient_steps(self) -> int:
@@ -70,11 +72,12 @@ class Matching(FineTuner):
         for _ in range(self.iterations):
             z, reward = self.scored(self.samples)
             weights = self.weights(reward)
-            anchor = self.anchor(weights, reward)
+            if self.dual is not None:
+                self._distance = self.path_kl()
             for _ in range(self.updates):
                 rows = torch.multinomial(weights, self.chosen, replacement=True, generator=self.rng)
                 others = torch.randint(self.samples, (self.natural,), generator=self.rng, device=z.device)
-                yield self.loss(torch.cat([z[rows], natural[others]]), anchor)
+                yield self.loss(torch.cat([z[rows], natural[others]]), self.anchor(weights, reward))
 
     def anchor(self, weights: Tensor, reward: Tensor) -> Tensor:
         """λ of a set of `n` samples."""
@@ -93,7 +96,7 @@ class Matching(FineTuner):
             return torch.mean(error)
         with torch.no_grad():
             prior = self.reference(x, step.timesteps[k])
-        self.spend(step.steps * step.output_kl(k, output, prior))
+        self.spend(self._distance)
         return torch.mean(error + anchor * (output - prior).flatten(1).square().sum(1))
 
     @torch.no_grad()

@@ -92,7 +92,7 @@ class Sequential(Tuned):
             phase.x, phase.y = self.x, self.y
             blocks, cuts = self.converge(phase, least)
             done, undone = done + blocks, undone + cuts
-        self._numbers = {"blocks": float(done), "cuts": float(undone), "kl": self.phases[0].path_kl()}
+        self._numbers = {"blocks": float(done), "cuts": float(undone), "kl": float(self.phases[0].path_kl())}
 
     def converge(self, phase: FineTuner, least: float) -> tuple[int, int]:
         """Go on with a phase until it has converged; how many blocks it took, and how many were taken back.

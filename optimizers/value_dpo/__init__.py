@@ -32,8 +32,8 @@ class ValueDPO(DesignPairs):
         **shared: See `DesignPairs`; α / `temperature` is the loss's β.
 
     Raises:
-        ValueError: If a setting is out of range, or there is a `kl_budget`: where hard labels agree with each other, they
-            are explained the better the farther the policy goes, at whatever α.
+        ValueError: If a setting is out of range, or there is a `kl_budget`: hard labels that agree with each other are
+            explained the better the farther the policy goes, at whatever α.
     """
 
     def __init__(self, problem: Problem, rng: Generator, *, margin: float, weighting: str, **shared: Any) -> None:

@@ -1,0 +1,173 @@
+"""Would the tests notice? A random sample of mutants of every module, by cosmic-ray, each put to its module's tests.
+
+    pip install cosmic-ray
+    python benchmarks/mutation.py --sample 10
+    python benchmarks/mutation.py optimizers/svdd bbo_bench/diffusion/dual.py
+
+Works on a copy in `build/mutation`, goes on where it was stopped, and writes `results/mutation/mutants.csv` as it goes:
+module, line, operator, outcome, and the difference. Mutants of annotations are left out: they are not evaluated.
+"""
+
+import argparse
+import csv
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+COPY = ROOT / "build" / "mutation"
+OUT = ROOT / "results" / "mutation"
+TIMEOUT = 300.0
+"""Seconds; a mutant that takes longer has been noticed."""
+USERS = {
+    "finetune": "ddpo draft dpok kl_budget",
+    "on_policy": "ddpo grpo",
+    "policy_gradient": "ddpo dpok grpo ppo_kl reinforce",
+    "backprop": "draft seiko alignprop kl_budget",
+    "matching": "rwr raft sft",
+    "preference": "diffusion_dpo d3po prdp value_dpo",
+    "steering": "svdd das guidance best_of_n kl_budget_steering",
+    "value": "dpok score_as_action",
+    "credit": "reinforce qv_pg",
+    "groups": "grpo b2_diffurl",
+    "dual": "kl_budget",
+    "replay": "sqdf",
+    "estimates": "sqdf closed_form",
+    "generative": "scores sqdf seiko",
+    "inpainting": "idql cascade",
+    "policy": "sqdf draft qv_pg",
+    "critic": "idql qv_pg",
+    "sqdf": "closed_form kl_budget",
+    "ddpo": "closed_form",
+    "dmpo": "diffusion_dpo",
+}
+"""By a module's name, tests of optimizers that are put to it beside its own."""
+
+
+def main() -> None:
+    """Make, try and list mutants."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("modules", nargs="*", help="files or folders (default: methods, diffusion, surrogates)")
+    parser.add_argument("--sample", type=int, default=10, metavar="N", help="mutants of a module (default: 10)")
+    arguments = parser.parse_args()
+    for module in chosen(arguments.modules):
+        session = COPY.parent / "mutants" / f"{str(module).replace('/', '.')}.sqlite"
+        if not session.exists():
+            copy()
+            session.parent.mkdir(parents=True, exist_ok=True)
+            begin(module, session, arguments.sample)
+        run("cosmic-ray", "exec", str(session.with_suffix(".toml")), str(session))
+        rows = outcomes(module, session)
+        write(module, rows)
+        killed = sum(row["outcome"] == "killed" for row in rows)
+        print(f"{module}: {killed} of {len(rows)} killed", flush=True)
+
+
+def chosen(names: list[str]) -> Iterator[Path]:
+    """The modules, relative to the root."""
+    for name in names or ["bbo_bench/diffusion", "bbo_bench/surrogate", "optimizers"]:
+        path = ROOT / name
+        found = [path] if path.is_file() else sorted(path.rglob("*.py"))
+        yield from (
+            file.relative_to(ROOT) for file in found if "class " in (text := file.read_text()) or "def " in text
+        )
+
+
+def copy() -> None:
+    """The committed tree, laid out as it is installed."""
+    shutil.rmtree(COPY, ignore_errors=True)
+    COPY.mkdir(parents=True)
+    archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
+    subprocess.run(["tar", "x"], cwd=COPY, check=True, input=archive)
+    for kind in ("tasks", "optimizers"):
+        (COPY / kind).rename(COPY / "bbo_bench" / kind)
+
+
+def tests(module: Path) -> list[str]:
+    """Files of tests that are put to a module's mutants, its own first."""
+    name = module.parent.name if module.name == "__init__.py" else module.stem
+    own = [f"tests/{folder}/test_{name}.py" for folder in ("optimizers", "diffusion", "surrogate")]
+    users = [f"tests/optimizers/test_{user}.py" for user in USERS.get(name, "").split()]
+    folder = {"diffusion": "tests/diffusion", "surrogate": "tests/surrogate"}.get(module.parent.name)
+    found = [file for file in dict.fromkeys([*own, *users]) if (ROOT / file).exists()]
+    return found or ([folder] if folder else ["tests/conformance"])
+
+
+def begin(module: Path, session: Path, sample: int) -> None:
+    """A session with so many mutants of a module."""
+    from cosmic_ray.work_db import use_db
+    from cosmic_ray.work_item import WorkerOutcome, WorkResult
+
+    installed = Path("bbo_bench", module) if module.parts[0] in ("optimizers", "tasks") else module
+    command = f"{sys.executable} -m pytest -x -q -p no:cacheprovider -m 'not slow' {' '.join(tests(module))}"
+    session.with_suffix(".toml").write_text(
+        f'[cosmic-ray]\nmodule-path = "{installed}"\ntimeout = {TIMEOUT}\nexcluded-modules = []\n'
+        f'test-command = "{command}"\n[cosmic-ray.distributor]\nname = "local"\n'
+    )
+    run("cosmic-ray", "init", str(session.with_suffix(".toml")), str(session))
+    with use_db(session) as db:
+        items = sorted(db.work_items, key=lambda item: item.job_id)
+        items.sort(key=lambda item: (item.mutations[0].start_pos, item.mutations[0].operator_name))
+        real = [item for item in items if not annotation(item.mutations[0].operator_name)]
+        kept = {item.job_id for item in random.Random(str(module)).sample(real, min(sample, len(real)))}
+        for item in items:
+            if item.job_id not in kept:
+                db.set_result(item.job_id, WorkResult(worker_outcome=WorkerOutcome.SKIPPED))
+
+
+def annotation(operator: str) -> bool:
+    """Whether a mutant is of an annotation, or of a name that only one says."""
+    return "BitOr" in operator
+
+
+def outcomes(module: Path, session: Path) -> list[dict[str, object]]:
+    """A row per mutant that was tried."""
+    from cosmic_ray.work_db import use_db
+
+    rows = []
+    with use_db(session) as db:
+        for item, result in db.completed_work_items:
+            if result.test_outcome is None:
+                continue
+            lines = [
+                each for each in (result.diff or "").splitlines() if each[:1] in "+-" and each[:3] not in ("+++", "---")
+            ]
+            [mutation] = item.mutations
+            rows.append(
+                {
+                    "module": str(module),
+                    "line": mutation.start_pos[0],
+                    "operator": mutation.operator_name.removeprefix("core/"),
+                    "outcome": result.test_outcome.value,
+                    "difference": "\n".join(lines),
+                }
+            )
+    return sorted(rows, key=lambda row: (row["line"], row["operator"]))
+
+
+def write(module: Path, rows: list[dict[str, object]]) -> None:
+    """Replace a module's rows in `mutants.csv`."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    file = OUT / "mutants.csv"
+    kept = []
+    if file.exists():
+        with file.open(newline="", encoding="utf-8") as opened:
+            kept = [row for row in csv.DictReader(opened) if row["module"] != str(module)]
+    with file.open("w", newline="", encoding="utf-8") as opened:
+        writer = csv.DictWriter(opened, ["module", "line", "operator", "outcome", "difference"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(sorted([*kept, *rows], key=lambda row: (str(row["module"]), int(str(row["line"])))))
+
+
+def run(*command: str) -> None:
+    """A command in the copy."""
+    environment = {"PYTHONPATH": str(COPY), "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, cwd=COPY, check=True, env=os.environ | environment)
+
+
+if __name__ == "__main__":
+    main()

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from bbo_bench.diffusion.consistency import consistency_model
-from bbo_bench.diffusion.prior import DiffusionPrior
+from bbo_bench.diffusion.prior import DiffusionPrior, read_recipe
 from bbo_bench.diffusion.transition import Denoiser, Transition
 
+NATURAL = 0.9
+"""Share of the prior's validity and precision from which on its consistency model is good."""
 Estimate = Callable[[Tensor, Tensor], Tensor]
 """Maps `n` step numbers and `n x latent_shape` states to x̂_0 of that shape; x itself at T, where no step is left."""
 
@@ -44,6 +46,18 @@ ESTIMATES: dict[str, Callable[[DiffusionPrior, Transition], Estimate]] = {
     "tweedie": tweedie,
     "ddim2": ddim2,
 }
+
+
+def best(prior: DiffusionPrior) -> str:
+    """The name of the estimate for a prior by the quality that its recipe records.
+
+    `consistency` where one step of the consistency model makes designs nearly as valid and as precise as the prior's
+    own, and where nothing is recorded; else `tweedie`.
+    """
+    made = {} if prior.folder is None else read_recipe(prior.folder).get("made", {})
+    own, model = made.get("quality"), made.get("consistency", {}).get("quality")
+    natural = not own or not model or all(model[key] >= NATURAL * own[key] for key in ("validity", "precision"))
+    return "consistency" if natural else "tweedie"
 
 
 def _ahead(denoiser: Denoiser, step: Transition, k: Tensor, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.estimates import ESTIMATES
+from bbo_bench.diffusion.estimates import ESTIMATES, best
 from bbo_bench.diffusion.finetune import FineTuner, check_counts
 from bbo_bench.diffusion.replay import Replay
 
@@ -26,7 +26,7 @@ class SQDF(FineTuner):
         problem: With a `DiffusionPrior` whose sampler is stochastic.
         rng: Generator on the prior's device.
         estimate: Of x_0: `consistency`, the prior's consistency model; `tweedie`, its posterior mean; `ddim2`, two
-            deterministic steps.
+            deterministic steps; None is `consistency` or, where that model is poor, `tweedie`.
         gamma: Discount per denoising step of a chain of 50; γ^{50/T} is used for T steps.
         updates: Gradient steps per round.
         batch_size: States per gradient step.
@@ -49,7 +49,7 @@ class SQDF(FineTuner):
         problem: Problem,
         rng: Generator,
         *,
-        estimate: str,
+        estimate: str | None,
         gamma: float,
         updates: int,
         batch_size: int,
@@ -66,6 +66,7 @@ class SQDF(FineTuner):
             raise ValueError("SQDF follows the gradient of a proxy, got proxy=null; leave it as it is in sqdf.yaml")
         if not 0 < gamma <= 1:
             raise ValueError(f"gamma must lie in (0, 1], got {gamma}")
+        estimate = best(self.prior) if estimate is None else estimate
         if estimate not in ESTIMATES:
             raise ValueError(f"estimate must be one of {', '.join(ESTIMATES)}, got {estimate!r}")
         check_counts(

@@ -328,7 +328,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("optimizers", nargs="*", metavar="OPTIMIZER")
     command.add_argument("--out", type=Path, default=Path("results/tuning"), help="default: results/tuning")
-    command.add_argument("--tasks", metavar="A,B,...", help="a task of each family (default: the six of the suite)")
+    command.add_argument("--tasks", metavar="A,B,...", help="a task of each family (default: five of the suite)")
     command.add_argument("--seeds", metavar="A,B,...", help="of every trial (default: 1000,1001)")
     command.add_argument("--rounds", metavar="A,B,...", help="queries per round (default: 64,128,256)")
     command.add_argument("--per-setting", type=_count, metavar="N", help="trials for every setting (default: 4)")

@@ -26,8 +26,8 @@ from bbo_bench.plugins import Choice, UsageError, find
 if TYPE_CHECKING:
     import optuna
 
-FAMILIES = ("airfoil", "tfbind8", "rna", "hartmann_6", "nav1d_partial", "molecule_qed")
-"""A task of each family that is trained on."""
+FAMILIES = ("tfbind8", "rna", "hartmann_6", "nav1d_partial", "molecule_qed")
+"""A task of each family that is trained on: airfoils are left out, for their hours and as a family no default has seen."""
 SEEDS = (1000, 1001)
 """Seeds that no report uses."""
 BUDGET = {"rounds": [64, 128, 256], "evaluation": 256, "validation": 0}

@@ -16,11 +16,26 @@ STRENGTHS = ("kl_weight", "kl_budget")
 """Settings of how far a policy may go from the prior, of which one is set."""
 WORD = re.compile(rf"(?<=[( ])({'|'.join(STRENGTHS)})=[^,)]*(, )?")
 """What a label says of them."""
-Families = Mapping[str, Mapping[str, float]]
-"""By the base's name: the optimizers and their KL weights, or budgets."""
 
 
-def families(runs: Iterable[Run]) -> dict[str, dict[str, float]]:
+class Family(dict[str, float]):
+    """Optimizers with their KL weights, or budgets, ascending.
+
+    Args:
+        members: Optimizers with these, in any order.
+        word: Which of `STRENGTHS` they are; None where the only member has none.
+    """
+
+    def __init__(self, members: Mapping[str, float], word: str | None) -> None:
+        super().__init__(sorted(members.items(), key=lambda item: item[1]))
+        self.word = word
+
+
+Families = Mapping[str, Family]
+"""By the base's name."""
+
+
+def families(runs: Iterable[Run]) -> dict[str, Family]:
     """Optimizers that differ in their KL weight alone, or their budget, with these, ascending, under the base's name.
 
     The base is that of them whose name all others continue; where none is, what is left of a name without its weight,
@@ -32,15 +47,15 @@ def families(runs: Iterable[Run]) -> dict[str, dict[str, float]]:
     for run in {run.optimizer: run for run in runs}.values():
         rest = {key: value for key, value in run.settings.items() if key not in STRENGTHS}
         key = strength(run.settings)
-        alone = run.optimizer if key is None else None
-        same = json.dumps([key, alone, rest], sort_keys=True, default=str)
+        same = json.dumps([key, key or run.optimizer, rest], sort_keys=True, default=str)
         groups[same][run.optimizer] = math.nan if key is None else float(run.settings[key])
         keys[same] = key
-    named: dict[str, dict[str, float]] = {}
+    named: dict[str, Family] = {}
     for same, group in sorted(groups.items(), key=lambda item: _base(item[1]) not in item[1]):
-        base = _base(group)
-        base = f"{base} ({keys[same]})" if base in named and len(group) > 1 else base
-        named |= {name: {name: weight} for name, weight in group.items()} if base in named else {base: _sorted(group)}
+        base, word = _base(group), keys[same]
+        base = f"{base} ({word})" if base in named and len(group) > 1 else base
+        alone = {name: Family({name: weight}, word) for name, weight in group.items()}
+        named |= alone if base in named else {base: Family(group, word)}
     return {base: named[base] for base in sorted(named, key=rank)}
 
 
@@ -57,10 +72,6 @@ def order(kinships: Families) -> list[str]:
 def distinct(kinships: Families) -> list[str]:
     """The optimizers to show beside each other: the base of each family, or all of a family whose base was not run."""
     return [name for base, group in kinships.items() for name in ([base] if base in group else group)]
-
-
-def _sorted(group: dict[str, float]) -> dict[str, float]:
-    return dict(sorted(group.items(), key=lambda item: item[1]))
 
 
 def _base(group: Mapping[str, float]) -> str:

@@ -141,15 +141,14 @@ def _groups(cells: Cells, families: Families) -> dict[str, Cells]:
 def _weights(cells: Cells, families: Families) -> dict[str, Cells]:
     """By the base's name, the optimizers that differ in their KL weight or budget."""
     return {
-        base: _chosen(cells, {name: weighted(name, weight, family) for name, weight in family.items()})
+        base: _chosen(cells, {name: weighted(name, weight, family.word) for name, weight in family.items()})
         for base, family in families.items()
         if base in family and any(name != base and name in cells for name in family)
     }
 
 
-def weighted(name: str, weight: float, family: Iterable[str]) -> str:
+def weighted(name: str, weight: float, word: str | None) -> str:
     """A name that says the KL weight or budget."""
-    word = next((found[1] for found in map(WORD.search, family) if found), "kl_weight")
     return name if WORD.search(name) else f"{name} ({word}={weight:g})"
 
 

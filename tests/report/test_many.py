@@ -8,6 +8,7 @@ from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 
 from bbo_bench.report import highlights as named
+from bbo_bench.report.families import Family
 from bbo_bench.report.figures import curves, trade_off
 from bbo_bench.report.highlights import chosen, highlights, spread
 from bbo_bench.report.layout import theme
@@ -23,7 +24,9 @@ SCORES = {
     **{"grpo": 0.6, "grpo_oracle": 0.55, "b2_diffurl": 0.5, "sdpo": 0.45, "score_as_action": 0.01},
 }
 NAMES = list(SCORES)
-FAMILIES = {name: {name: 1.0} for name in NAMES} | {"ddpo": {"ddpo_kl_0.1": 0.1, "ddpo": 1.0}}
+FAMILIES = {name: Family({name: 1.0}, "kl_weight") for name in NAMES} | {
+    "ddpo": Family({"ddpo_kl_0.1": 0.1, "ddpo": 1.0}, "kl_weight")
+}
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +132,10 @@ def test_names_move_apart_and_no_further() -> None:
 
 
 def test_points_are_named_by_their_kl_weights(results: pd.DataFrame) -> None:
-    few = {"ddpo": {"ddpo_kl_0.1": 0.1, "ddpo": 1.0}, "sqdf": {"sqdf": 0.3}}
+    few = {
+        "ddpo": Family({"ddpo_kl_0.1": 0.1, "ddpo": 1.0}, "kl_weight"),
+        "sqdf": Family({"sqdf": 0.3}, "kl_weight"),
+    }
     with theme():
         figure = named.trade_off(results, few, list(few))
     assert names(figure.axes[0]) == ["0.1", "1", "ddpo", "sqdf"]

@@ -2,9 +2,13 @@
 
 import pandas as pd
 
+from bbo_bench.report.families import Family
 from bbo_bench.report.typeset import Cell, cost_tables, latex, result_tables, text
 
-FAMILIES = {"cma_es": {"cma_es": float("nan")}, "ddpo": {"ddpo_kl_0.1": 0.1, "ddpo": 1.0}}
+FAMILIES = {
+    "cma_es": Family({"cma_es": float("nan")}, None),
+    "ddpo": Family({"ddpo_kl_0.1": 0.1, "ddpo": 1.0}, "kl_weight"),
+}
 ROWS = [
     ("cma_es", 1.0, 0.5, 1.5, 5, -1.0, 3, (), 0.2),
     ("ddpo", 2.0, 1.0, 3.0, 5, 0.5, 1, (), 0.0),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import optuna
 
 FAMILIES = ("tfbind8", "rna", "hartmann_6", "nav1d_partial", "molecule_qed")
-"""A task of each family that is trained on: airfoils are left out, for their hours and as a family no default has seen."""
+"""A task of each family that is trained on; airfoils are left out, for their hours and to be judged unseen."""
 SEEDS = (1000, 1001)
 """Seeds that no report uses."""
 BUDGET = {"rounds": [64, 128, 256], "evaluation": 256, "validation": 0}

@@ -94,9 +94,10 @@ def tune(
             while (made := _under_way(study)) < wanted:
                 trial = study.ask(spaces[choice.name])
                 trial.set_user_attr("process", os.getpid())
-                print(f"{choice.name}: trial {made + 1} of {wanted}: {json.dumps(trial.params)}", flush=True)
+                print(f"{choice.name}: trial {made + 1} of {wanted}: {json.dumps(rounded(trial.params))}", flush=True)
                 runs = [(task, seed) for task in tasks for seed in seeds]
-                plans = [_plan(choice, trial.params, task, seed, budget, folder) for task, seed in runs]
+                settings = rounded(trial.params)
+                plans = [_plan(choice, settings, task, seed, budget, folder) for task, seed in runs]
                 outcomes = dict(parallel(joblib.delayed(_outcome)(plan) for plan in plans))
                 kept = [
                     {"task": task, "seed": seed} | outcome
@@ -142,6 +143,11 @@ def space(choice: Choice) -> dict[str, optuna.distributions.BaseDistribution]:
     return found
 
 
+def rounded(params: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial's settings, numbers to two digits, as a YAML would have them."""
+    return {key: float(f"{value:.2g}") if isinstance(value, float) else value for key, value in params.items()}
+
+
 def scores(rows: Sequence[Mapping[str, Any]]) -> Scores:
     """One optimizer's scores by task, seed and trial."""
     found: Scores = {}
@@ -182,7 +188,7 @@ def write(folder: Path) -> None:
     rows = []
     for journal in sorted(folder.glob("*.journal")):
         for trial in _study(journal.stem, folder).trials:
-            about = {"optimizer": journal.stem, "trial": trial.number, "settings": json.dumps(trial.params)}
+            about = {"optimizer": journal.stem, "trial": trial.number, "settings": json.dumps(rounded(trial.params))}
             rows += [about | run for run in trial.user_attrs.get("runs", [])]
     part = folder / "trials.csv.part"
     with part.open("w", newline="", encoding="utf-8") as file:

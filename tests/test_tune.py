@@ -56,6 +56,10 @@ def plugins(tmp_path, monkeypatch):
 ARGUMENTS = ["--tasks", "near,also_near", "--seeds", "7,8", "--rounds", "8,8", "--per-setting", "2"]
 
 
+def config(path):
+    return (path / "config.yaml").read_text()
+
+
 def tuned(folder, *arguments):
     return main(["tune", "far", "--out", str(folder), *(arguments or ARGUMENTS)])
 
@@ -71,6 +75,9 @@ def test_every_trial_is_run_on_all_families_and_seeds_and_goes_on_where_it_stopp
     assert len({row["settings"] for row in rows}) == 4
     assert all(-1 <= json.loads(row["settings"])["step"] <= 1 for row in rows)
     assert all(0 <= float(row["score"]) <= 1 for row in rows)
+    [step] = {json.loads(row["settings"])["step"] for row in rows if row["trial"] == "0"}
+    assert sum(f"step: {step}\n" in config(path) for path in (out / "runs").glob("*/near/far/seed_7")) == 1
+    assert len(f"{abs(step):.9g}") <= 5, "two digits"
     said = capsys.readouterr().out
     assert "### far" in said and "| `near` |" in said and "hours of one core" in said
     assert main(["tune", "--out", str(out)]) == 0

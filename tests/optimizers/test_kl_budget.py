@@ -42,7 +42,16 @@ from bbo_bench.optimizers.seiko import SEIKO
 from bbo_bench.optimizers.sft import SFT
 from bbo_bench.optimizers.sqdf import SQDF
 from bbo_bench.seeding import generator
-from bbo_bench.testing.gaussian import TRAINING, Linear, check, later_slopes, moments, problem, tilting_shifts
+from bbo_bench.testing.gaussian import (
+    TRAINING,
+    Linear,
+    Quadratic,
+    check,
+    later_slopes,
+    moments,
+    problem,
+    tilting_shifts,
+)
 from bbo_bench.testing.laws import noising, output_slopes, shift_problem
 from tests.optimizers.test_d3po import attenuation
 
@@ -156,9 +165,8 @@ def made(name, budget, **changes):
     optimizer = method.cls(
         method.on(method.steps),
         generator(0),
-        proxy=Linear,
         training=replace(TRAINING, learning_rate=method.learning_rate),
-        **{"kl_weight": None, "kl_budget": budget} | method.settings | changes,
+        **{"proxy": Linear, "kl_weight": None, "kl_budget": budget} | method.settings | changes,
     )
     optimizer.x, optimizer.y = torch.full((2, 2), 9.0), torch.tensor([-1.0, 1.0]) / 2**0.5
     return optimizer
@@ -221,10 +229,21 @@ def test_the_weight_has_bounds_and_says_when_the_budget_binds_nothing(kl, end):
 
 
 @pytest.mark.parametrize("budget", [0.1, 200.0])
-def test_budgets_out_of_proportion_stay_finite(budget):
-    optimizer = made("draft_full_kl", budget, updates=10, batch_size=16)
+@pytest.mark.parametrize("name", METHODS)
+def test_budgets_out_of_proportion_stay_finite(name, budget):
+    few = {key: 2 for key in ("iterations", "updates") if key in METHODS[name].settings}
+    optimizer = made(name, budget, **few)
     optimizer.learn()
     assert all(map(math.isfinite, optimizer.diagnostics().values()))
+    assert optimizer.sample(8).isfinite().all()
+
+
+def test_an_optimum_nearer_than_the_budget_takes_the_least_weight_and_says_so():
+    optimizer = made("draft_full_kl", 200.0, proxy=Quadratic, updates=60)
+    for _ in range(2):
+        optimizer.learn()
+    found = optimizer.diagnostics()
+    assert found["kl_unbound"] == 1 and found["kl_weight"] == pytest.approx(LEAST) and 1 < found["kl"] < 100
 
 
 def test_the_state_round_trips():

@@ -132,7 +132,7 @@ METHODS = {
         D3PO, ON_POLICY | {"iterations": 120, "samples": 512, "minibatches": 2, "temperature": 1.0}, attenuated_shifts
     ),
     "diffusion_dpo": Method(DiffusionDPO, PAIRS | {"iterations": 30}, denoiser_shifts),
-    "dmpo": Method(DMPO, PAIRS | {"iterations": 30, "smoothing": 1e-6}, denoiser_shifts),
+    "dmpo": Method(DMPO, PAIRS | {"iterations": 30, "smoothing": 1e-6}, denoiser_shifts, within=0.1),
     "awm": Method(
         AWM,
         {"iterations": 300, "samples": 512, "minibatches": 1, "timesteps": 4, "clip": 1.0, "max_advantage": 5.0}
@@ -141,7 +141,7 @@ METHODS = {
         learning_rate=0.01,
         on=shift_problem,
     ),
-    "rwr": Method(RWR, SETS | {"temperature": 1.0}, learning_rate=5e-4, nats=8.0, within=0.1),
+    "rwr": Method(RWR, SETS | {"temperature": 1.0}, learning_rate=5e-4, nats=8.0, within=0.15),
     "raft": Method(RAFT, SETS | {"candidates": 2, "ranking": "local"}, learning_rate=5e-4, nats=8.0, within=0.25),
     "sft": Method(
         SFT,

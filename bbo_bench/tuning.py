@@ -133,7 +133,7 @@ def space(choice: Choice) -> dict[str, optuna.distributions.BaseDistribution]:
         if kind == "choice" and values:
             found[key] = CategoricalDistribution(values)
         elif kind in FORMS and len(numbers) == len(values) == FORMS[kind] and numbers[0] < numbers[1]:
-            found[key] = FloatDistribution(*numbers, log=kind == "log")
+            found[key] = FloatDistribution(numbers[0], numbers[1], log=kind == "log")
         else:
             raise TuningError(
                 f"{choice.name} searches {key}: expected [log, low, high], [uniform, low, high] or [choice, ...], "
@@ -332,4 +332,4 @@ def _trials(found: Scores) -> list[int]:
 
 
 def _by_trial(seeds: Mapping[int, Mapping[int, float]]) -> NDArray[np.float64]:
-    return np.mean([list(each.values()) for each in seeds.values()], axis=0)
+    return np.asarray(np.mean([list(each.values()) for each in seeds.values()], axis=0))

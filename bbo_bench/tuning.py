@@ -34,7 +34,6 @@ BUDGET = {"rounds": [64, 128, 256], "evaluation": 256, "validation": 0}
 PER_SETTING = 4
 """Trials for every setting that is searched."""
 COLUMNS = ["optimizer", "trial", "task", "seed", "score", "seconds", "settings"]
-FORMS = {"log": 2, "uniform": 2}
 Scores = dict[str, dict[int, dict[int, float]]]
 """By task, seed and trial."""
 
@@ -132,7 +131,7 @@ def space(choice: Choice) -> dict[str, optuna.distributions.BaseDistribution]:
         numbers = [each for each in values if isinstance(each, int | float)]
         if kind == "choice" and values:
             found[key] = CategoricalDistribution(values)
-        elif kind in FORMS and len(numbers) == len(values) == FORMS[kind] and numbers[0] < numbers[1]:
+        elif kind in ("log", "uniform") and len(numbers) == len(values) == 2 and numbers[0] < numbers[1]:
             found[key] = FloatDistribution(numbers[0], numbers[1], log=kind == "log")
         else:
             raise TuningError(

@@ -8,7 +8,6 @@ of its own, and noise in its last steps of a good part of a nat: it has 8 nats t
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import cycle
 from typing import NamedTuple
 
 import pytest
@@ -191,7 +190,8 @@ def spent(optimizer, n=2048):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("name", "factor"), list(zip(METHODS, cycle([0.5, 2.0]))))
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+@pytest.mark.parametrize("name", METHODS)
 def test_a_method_ends_at_its_budget_in_the_law_of_its_weight(name, factor):
     method = METHODS[name]
     step = method.on(method.steps).prior.transition
@@ -207,7 +207,7 @@ def test_a_method_ends_at_its_budget_in_the_law_of_its_weight(name, factor):
     mean, variance = moments(step, shifts)
     check(optimizer.sample(12_000), mean * B, variance)
     if method.alone:
-        assert optimizer.diagnostics()["kl_weight"] == pytest.approx(1, rel=0.15)
+        assert optimizer.diagnostics()["kl_weight"] == pytest.approx(1, rel=0.1)
 
 
 def test_the_weight_rises_above_the_budget_and_falls_below_it():

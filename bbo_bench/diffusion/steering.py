@@ -92,12 +92,12 @@ class Tilted(Steered):
     Args:
         problem: With a `DiffusionPrior`.
         rng: Generator on the prior's device.
-        kl_weight: Weight α of the KL divergence to the prior; None with `kl_budget`, or where α plays no part.
+        kl_weight: Weight α of the KL divergence to the prior; None with `kl_budget`.
         kl_budget: Nats κ that designs may be from the prior's, on a stochastic sampler; None with `kl_weight`.
         **shared: See `Steered`.
 
     Raises:
-        ValueError: If both are given, the budget is not positive, or it has a deterministic sampler.
+        ValueError: If not exactly one of both is given, the budget is not positive, or its sampler is deterministic.
     """
 
     def __init__(
@@ -110,9 +110,11 @@ class Tilted(Steered):
         **shared: Any,
     ) -> None:
         super().__init__(problem, rng, **shared)
+        if (kl_weight is None) == (kl_budget is None):
+            raise ValueError(f"expected kl_weight or kl_budget, and null for the other, got {kl_weight=}, {kl_budget=}")
         if kl_budget is not None:
-            if kl_weight is not None or not 0 < kl_budget < math.inf:
-                raise ValueError(f"expected kl_weight=null and kl_budget > 0 nats, got {kl_weight=}, {kl_budget=}")
+            if not 0 < kl_budget < math.inf:
+                raise ValueError(f"expected kl_budget > 0 nats, got {kl_budget=}")
             self.check_stochastic()
         self.kl_weight, self.kl_budget = MOST if kl_weight is None else kl_weight, kl_budget
         self.spent: Tensor | float = 0.0

@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import normalize
 
 from bbo_bench.core import Problem
+from bbo_bench.diffusion.dual import MOST
 from bbo_bench.diffusion.steering import Outlook, Tilted
 from bbo_bench.diffusion.transition import Transition
 
@@ -48,13 +49,14 @@ class Guidance(Tilted):
         kl_budget: float | None = None,
         **shared: Any,
     ) -> None:
-        super().__init__(problem, rng, kl_weight=kl_weight, kl_budget=kl_budget, **shared)
         given = [each for each in (kl_weight, scale, kl_budget) if each is not None]
         if len(given) != 1 or given[0] <= 0:
             raise ValueError(
                 "expected kl_weight > 0, scale > 0 or kl_budget > 0, and null for the others, "
                 f"got {kl_weight=}, {scale=}, {kl_budget=}"
             )
+        weight = MOST if scale is not None else kl_weight  # where the length of a shift is given, α plays no part
+        super().__init__(problem, rng, kl_weight=weight, kl_budget=kl_budget, **shared)
         self.scale = scale
         if scale is not None:
             self.check_stochastic()

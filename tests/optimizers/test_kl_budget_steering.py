@@ -109,3 +109,5 @@ def test_a_weight_or_a_budget(name):
         made(name, 1.0, kl_weight=1.0)
     with pytest.raises(ValueError, match="kl_budget"):
         made(name, 0.0)
+    with pytest.raises(ValueError, match="kl_budget"):
+        made(name, None)

@@ -21,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 COPY = ROOT / "build" / "mutation"
 OUT = ROOT / "results" / "mutation"
+COSMIC_RAY = str(Path(sys.executable).with_name("cosmic-ray"))
 TIMEOUT = 300.0
 """Seconds; a mutant that takes longer has been noticed."""
 USERS = {
@@ -60,7 +61,7 @@ def main() -> None:
             copy()
             session.parent.mkdir(parents=True, exist_ok=True)
             begin(module, session, arguments.sample)
-        run("cosmic-ray", "exec", str(session.with_suffix(".toml")), str(session))
+        run(COSMIC_RAY, "exec", str(session.with_suffix(".toml")), str(session))
         rows = outcomes(module, session)
         write(module, rows)
         killed = sum(row["outcome"] == "killed" for row in rows)
@@ -108,7 +109,7 @@ def begin(module: Path, session: Path, sample: int) -> None:
         f'[cosmic-ray]\nmodule-path = "{installed}"\ntimeout = {TIMEOUT}\nexcluded-modules = []\n'
         f'test-command = "{command}"\n[cosmic-ray.distributor]\nname = "local"\n'
     )
-    run("cosmic-ray", "init", str(session.with_suffix(".toml")), str(session))
+    run(COSMIC_RAY, "init", str(session.with_suffix(".toml")), str(session))
     with use_db(session) as db:
         items = sorted(db.work_items, key=lambda item: item.job_id)
         items.sort(key=lambda item: (item.mutations[0].start_pos, item.mutations[0].operator_name))

@@ -25,9 +25,9 @@ COSMIC_RAY = str(Path(sys.executable).with_name("cosmic-ray"))
 TIMEOUT = 300.0
 """Seconds; a mutant that takes longer has been noticed."""
 USERS = {
-    "finetune": "ddpo draft dpok kl_budget",
-    "on_policy": "ddpo grpo",
-    "policy_gradient": "ddpo dpok grpo ppo_kl reinforce",
+    "finetune": "ddpo draft dpok kl_budget settings",
+    "on_policy": "ddpo grpo settings",
+    "policy_gradient": "ddpo dpok grpo ppo_kl reinforce settings",
     "backprop": "draft seiko alignprop kl_budget",
     "matching": "rwr raft sft",
     "preference": "diffusion_dpo d3po prdp value_dpo",
@@ -38,7 +38,7 @@ USERS = {
     "dual": "kl_budget",
     "replay": "sqdf",
     "estimates": "sqdf closed_form",
-    "generative": "scores sqdf seiko",
+    "generative": "scores sqdf seiko settings",
     "inpainting": "idql cascade",
     "policy": "sqdf draft qv_pg",
     "critic": "idql qv_pg",

@@ -36,6 +36,8 @@ USERS = {
     "credit": "reinforce qv_pg",
     "groups": "grpo b2_diffurl",
     "dual": "kl_budget",
+    "schedules": "transition samplers",
+    "transition": "samplers",
     "replay": "sqdf",
     "estimates": "sqdf closed_form",
     "generative": "scores sqdf seiko settings",
@@ -46,7 +48,8 @@ USERS = {
     "ddpo": "closed_form",
     "dmpo": "diffusion_dpo",
 }
-"""By a module's name, tests of optimizers that are put to it beside its own."""
+"""By a module's name, tests that are put to it beside its own."""
+FOLDERS = ("optimizers", "diffusion", "surrogate")
 
 
 def main() -> None:
@@ -91,8 +94,8 @@ def copy() -> None:
 def tests(module: Path) -> list[str]:
     """Files of tests that are put to a module's mutants, its own first."""
     name = module.parent.name if module.name == "__init__.py" else module.stem
-    own = [f"tests/{folder}/test_{name}.py" for folder in ("optimizers", "diffusion", "surrogate")]
-    users = [f"tests/optimizers/test_{user}.py" for user in USERS.get(name, "").split()]
+    own = [f"tests/{each}/test_{name}.py" for each in FOLDERS]
+    users = [f"tests/{each}/test_{user}.py" for user in USERS.get(name, "").split() for each in FOLDERS]
     folder = {"diffusion": "tests/diffusion", "surrogate": "tests/surrogate"}.get(module.parent.name)
     found = [file for file in dict.fromkeys([*own, *users]) if (ROOT / file).exists()]
     return found or ([folder] if folder else ["tests/conformance"])

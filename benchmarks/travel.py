@@ -34,7 +34,7 @@ def main() -> None:
     rows = [
         {"method": method, "rule": rule} | best(table(part), scale)
         for method, part in [*scores.groupby("method"), ("all methods", pooled(scores))]
-        if len(table(part))
+        if table(part).shape[1] > 1
         for rule, scale in rules.items()
     ]
     found = pd.DataFrame(rows)

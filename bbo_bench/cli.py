@@ -308,6 +308,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="results/<name>, or any above runs")
     command.set_defaults(command=status)
+    _add_commands_of_plugins(commands)
+    return parser
+
+
+def _add_commands_of_plugins(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("list", help="tasks and optimizers, a line each, and what those that cannot run need")
     command.set_defaults(command=list_plugins)
     command = commands.add_parser("show", help="the card of a task or an optimizer")
@@ -344,4 +349,3 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--device", default="cpu", help="auto | cpu | cuda | mps (default: cpu)")
     command.add_argument("--threads", type=_count, metavar="N", help="of a CPU (default: all)")
     command.set_defaults(command=make_prior)
-    return parser

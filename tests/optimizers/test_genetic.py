@@ -29,6 +29,16 @@ def test_mutation_has_the_rate_and_scale_it_says(problem, play, build):
     assert abs(float(mutated[mutated != 0].std()) - 0.5) < 0.01
 
 
+def test_a_substituted_token_is_each_other_one_equally_often(problem, build):
+    optimizer = build("genetic", problem)
+    u = torch.full((20_000, 10), 3.0, dtype=torch.double)
+    substituted = optimizer._substitute(u, 5)
+    rate = optimizer.point_mutations / 10
+    shares = torch.bincount(substituted.long().flatten(), minlength=5) / u.numel()
+    expected = torch.tensor([rate / 4] * 3 + [1 - rate, rate / 4])
+    assert torch.allclose(shares, expected, atol=0.004), shares
+
+
 def test_beats_random_search(problem, play, build, random_best):
     assert play(build("genetic", problem)).best > 0.7 * random_best
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,12 @@ from torch import Tensor
 
 from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.domains import Sequences
+from bbo_bench.io import Format, Notation, lines_format
 from bbo_bench.parallel import pmap
 from bbo_bench.seeding import generator
 from bbo_bench.tasks.molecule import chemistry
 from bbo_bench.tasks.molecule.autoencoder import Autoencoder
+from bbo_bench.tasks.molecule.notation import sdf_format, selfies_notation, smiles_notation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,6 +114,29 @@ class Molecule(DiffusionTask):
             "sa": float(np.mean(pmap(chemistry.accessibility, names))) if names else math.nan,
             "tanimoto": 1 - float(alike) / pairs if pairs else math.nan,
             "fcd": self._chemnet_distance(names),
+        }
+
+    def faults(self, x: Tensor) -> list[str]:
+        """See `Task.faults`."""
+        return pmap(chemistry.fault, self.domain.text(x))
+
+    def catalogue(self) -> tuple[Tensor, list[str]]:
+        """See `Task.catalogue`: the molecules of the data, which have no names."""
+        x = torch.cat([self._reference, self._training])
+        return x, [""] * len(x)
+
+    def notation(self) -> Notation:
+        """See `Task.notation`: SMILES, canonical where it is written."""
+        return smiles_notation(self.domain)
+
+    def formats(self) -> Mapping[str, Format]:
+        """See `Task.formats`."""
+        lines = lines_format(self.notation())
+        return {
+            ".smi": lines,
+            ".smiles": lines,
+            ".selfies": lines_format(selfies_notation(self.domain)),
+            ".sdf": sdf_format(self.domain),
         }
 
     def best_design(self) -> Tensor | None:

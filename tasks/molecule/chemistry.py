@@ -90,26 +90,37 @@ def natural(text: str) -> bool:
     It has the elements of MOSES, neither charges nor unpaired electrons, no ring of more than 7 atoms, and nothing
     that the medicinal chemistry filters or PAINS match.
     """
+    return not fault(text)
+
+
+def fault(text: str) -> str:
+    """Why MOSES would not keep the molecule of a string of SELFIES tokens; empty if it would."""
     found = molecule(text)
-    if found is None or any(len(ring) > LARGEST_RING for ring in found.GetRingInfo().AtomRings()):
-        return False
-    plain = all(
-        atom.GetSymbol() in ELEMENTS and not atom.GetFormalCharge() and not atom.GetNumRadicalElectrons()
-        for atom in found.GetAtoms()
-    )
-    return plain and not _filters().match(found)
+    if found is None:
+        return "no molecule"
+    if largest := max((len(ring) for ring in found.GetRingInfo().AtomRings() if len(ring) > LARGEST_RING), default=0):
+        return f"a ring of {largest} atoms"
+    for atom in found.GetAtoms():
+        if atom.GetSymbol() not in ELEMENTS:
+            return f"has {atom.GetSymbol()}"
+        if atom.GetFormalCharge():
+            return "has a charge"
+        if atom.GetNumRadicalElectrons():
+            return "has an unpaired electron"
+    return _filters().match(found)
 
 
 class _Filters(NamedTuple):
     """Unwanted substructures, and the bits of the pattern fingerprint that a molecule with one must have."""
 
+    names: list[str]
     patterns: list[Chem.Mol]
     bits: Words
 
-    def match(self, found: Chem.Mol) -> bool:
-        """Whether a molecule has one of them; only those are looked for that the fingerprint leaves possible."""
-        possible = ~(self.bits & ~_pattern_bits(found)).any(1)
-        return any(found.HasSubstructMatch(self.patterns[i]) for i in np.flatnonzero(possible))
+    def match(self, found: Chem.Mol) -> str:
+        """The first that a molecule has, or nothing; only those are looked for that the fingerprint leaves possible."""
+        possible = np.flatnonzero(~(self.bits & ~_pattern_bits(found)).any(1))
+        return next((f"filter {self.names[i]}" for i in possible if found.HasSubstructMatch(self.patterns[i])), "")
 
 
 @cache
@@ -117,7 +128,8 @@ def _filters() -> _Filters:
     """MOSES's, written for explicit hydrogens, which are merged into the atoms so that others match too."""
     with np.load(Path(__file__).with_name("filters.npz")) as file:
         patterns = [Chem.MergeQueryHs(Chem.MolFromSmarts(str(pattern))) for pattern in file["smarts"]]
-    return _Filters(patterns, np.stack([_pattern_bits(pattern) for pattern in patterns]))
+        names = [str(name) for name in file["name"]]
+    return _Filters(names, patterns, np.stack([_pattern_bits(pattern) for pattern in patterns]))
 
 
 def _pattern_bits(found: Chem.Mol) -> Words:

@@ -22,7 +22,8 @@ from bbo_bench.plugins import find
 from bbo_bench.seeding import generator
 from bbo_bench.tasks import molecule
 from bbo_bench.tasks.molecule import Molecule, chemistry, scores
-from bbo_bench.tasks.molecule.build_data import NEAR_DUPLICATE, along_the_longest_path, words
+from bbo_bench.tasks.molecule.build_data import NEAR_DUPLICATE, words
+from bbo_bench.tasks.molecule.notation import along_the_longest_path
 
 FOLDER = Path(molecule.__file__).parent
 NAMES = ("molecule", "molecule_qed", "molecule_plogp", "molecule_celecoxib")

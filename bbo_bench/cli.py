@@ -13,7 +13,8 @@ from pathlib import Path
 
 import yaml
 
-from bbo_bench import __version__, load_task
+from bbo_bench import __version__, desk
+from bbo_bench.library import load_task
 from bbo_bench.plugins import KINDS, Choice, Kind, PluginError, UsageError, choices, find, unknown
 
 RUN_HELP = """\
@@ -308,6 +309,38 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="results/<name>, or any above runs")
     command.set_defaults(command=status)
+    command = commands.add_parser("ask", help="a campaign: write the designs of the next round, to be measured by you")
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="of the campaign; made where there is none")
+    command.add_argument(
+        "settings", nargs="*", metavar="SETTING=VALUE", help="as of `run`, to begin: task= optimizer= budget.rounds=[..]"
+    )
+    command.add_argument("--format", default="csv", help="of the file of designs: csv, smi, fasta, dat... (default: csv)")
+    command.set_defaults(command=desk.ask)
+    command = commands.add_parser("tell", help="a campaign: take the scores of its round, and say what they show")
+    command.add_argument("folder", type=Path, metavar="FOLDER")
+    command.add_argument("scores", type=Path, metavar="SCORES.CSV", help="with the columns id and score")
+    command.add_argument("--column", help="the heading of the scores (default: score)")
+    command.add_argument(
+        "--missing", choices=["refuse", "infeasible", "left-out"], default="refuse",
+        help="what designs without a score are: a mistake, such as cannot be made, or such as nobody tried",
+    )  # fmt: skip
+    command.add_argument("--minimize", action="store_true", help="low scores are good")
+    command.set_defaults(command=desk.tell)
+    command = commands.add_parser("score", help="score designs in files: SMILES, FASTA, coordinates, tables, pictures")
+    command.add_argument("task", metavar="task=NAME")
+    command.add_argument("words", nargs="+", metavar="FILE|task.KEY=VALUE")
+    command.add_argument("--column", help="of a table, the heading of the designs")
+    command.add_argument("--out", type=Path, metavar="SCORES.CSV", help="write the table too")
+    command.add_argument("--unchecked", action="store_true", help="leave the independent check away, which may be slow")
+    command.set_defaults(command=desk.score)
+    command = commands.add_parser("export", help="write the best designs of a run to files")
+    command.add_argument("run", type=Path, metavar="RUN", help="results/<name>/<task>/<optimizer>/seed_<n>, or a campaign")
+    command.add_argument("--top", type=_count, default=20, metavar="N", help="how many (default: 20)")
+    command.add_argument("--distinct", action="store_true", help="only valid ones, each far enough from the better ones")
+    command.add_argument("--queried", action="store_true", help="of those queried, by their measured scores")
+    command.add_argument("--format", default="csv", help="csv, npz, png, svg, and the task's own (default: csv)")
+    command.add_argument("--out", type=Path, help="file or folder without its suffix (default: RUN/export)")
+    command.set_defaults(command=desk.export)
     command = commands.add_parser("list", help="tasks and optimizers, a line each, and what those that cannot run need")
     command.set_defaults(command=list_plugins)
     command = commands.add_parser("show", help="the card of a task or an optimizer")

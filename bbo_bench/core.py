@@ -151,6 +151,8 @@ class Task(ABC):
     infeasible_score: float
     """What an infeasible design (true score −inf) counts as in means and in what optimizers are told."""
 
+    scored: bool = True
+    """Whether `evaluate` can be asked; False where scores are measured elsewhere, and told."""
     columns: Sequence[str] = ()
     """Names of a design's numbers in a table, in their order; by default `x_0`, `x_1` and so on."""
 

@@ -136,6 +136,12 @@ def write(task: Task, x: Tensor, names: Sequence[str], path: Path) -> list[Path]
     return list(files)
 
 
+def texts(task: Task, x: Tensor) -> list[str]:
+    """`n x shape` designs as lines of text; empty where a task has no such notation."""
+    notation = task.notation() or _of_tokens(task)
+    return [""] * len(x) if notation is None else notation.text(x)
+
+
 def formats(task: Task) -> dict[str, Format]:
     """What a task's designs are read from and written as, by suffix."""
     notation = task.notation() or _of_tokens(task)

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,8 +98,30 @@ class _Shared(dict[str, Any]):
         return self
 
 
-def launch(arguments: Sequence[str]) -> None:
-    """Run what Hydra's command line describes.
+def composed(settings: Sequence[str]) -> Plan:
+    """The one run that settings describe, checked, as `run` would make it.
+
+    Raises:
+        ConfigError: If they describe nothing that can be run, or a sweep.
+        PluginError: If plugins clash.
+    """
+    if any(each.startswith("-") for each in settings):
+        raise ConfigError(f"expected settings KEY=VALUE, got {next(each for each in settings if each[0] == '-')}")
+    found: list[Plan] = []
+
+    def keep(config: DictConfig) -> None:
+        try:
+            found.append(Composed.of(config, HydraConfig.get()).plan(_known()))
+            _check_pairs(found)
+        except Exception as error:
+            raise SystemExit(f"error: {reason(error)}") from error
+
+    launch(settings, keep)
+    return found[0]
+
+
+def launch(arguments: Sequence[str], work: Callable[[DictConfig], None] | None = None) -> None:
+    """Run what Hydra's command line describes, or do other `work` with the configuration.
 
     Raises:
         ConfigError: If it describes nothing that can be run.
@@ -127,7 +149,7 @@ def launch(arguments: Sequence[str]) -> None:
         launcher: Any = Plugins.instance().class_name_to_class.get(JOBLIB)
         if launcher:
             launcher.launch = outlasting(inspect.unwrap(launcher.launch))
-        hydra.main(config_path="pkg://bbo_bench.conf", config_name="config", version_base="1.3")(job)()
+        hydra.main(config_path="pkg://bbo_bench.conf", config_name="config", version_base="1.3")(work or job)()
     except (HydraException, OmegaConfBaseException) as error:
         if traceback:
             raise

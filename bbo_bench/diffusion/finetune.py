@@ -237,6 +237,14 @@ class FineTuner(Tuned):
         self._asked = self.fresh(n)
         return self.prior.decode(self._asked.x0)
 
+    def tell(self, x: Tensor, y: Tensor) -> None:
+        """See `Generative.tell`; where not all that was asked has a score, only its trajectories are learnt from."""
+        if self._asked is not None and len(x) < len(self._asked.x0):
+            designs = self.prior.decode(self._asked.x0).flatten(1)
+            scored = (x.flatten(1)[:, None] == designs).all(2).to(torch.uint8).argmax(1)
+            self._asked = Trajectories(*(part[scored] for part in self._asked))
+        super().tell(x, y)
+
     def sample(self, n: int) -> Tensor:
         """Fresh samples of the policy."""
         return self.paths(n).x0

@@ -101,7 +101,7 @@ class Campaign:
         named = {"task": (task, {}), "optimizer": (optimizer, settings)}
         config = {
             **{
-                kind: {"name": name, **chosen(kind, name, given)} if isinstance(name, str) else {"name": repr(name)}
+                kind: {"name": name, **chosen(kind, name, given)} if isinstance(name, str) else {"name": _called(name)}
                 for kind, (name, given) in named.items()
             },
             "budget": {"rounds": list(rounds), "evaluation": evaluation, "validation": 0},
@@ -282,6 +282,12 @@ def alarms(metrics: Mapping[str, float], calibration: Mapping[str, float]) -> li
         if value < HALF * real:
             found.append(f"Of recommended designs {value:.2g} {what}, of real ones {real:.2g}.")
     return found
+
+
+def _called(thing: object) -> str:
+    """A word for a task, or for what builds an optimizer, that another process has too."""
+    function = getattr(thing, "func", thing)  # of a partial
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
 def _some(names: Sequence[str]) -> str:

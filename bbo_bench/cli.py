@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -166,9 +167,50 @@ def card(parsed: argparse.Namespace) -> int:
         task = load_task(choice.name, **settings)  # type: ignore[arg-type]
     figures = measure(task)
     print(_indented(figures), end="")
+    if parsed.write:
+        found = figures["scores"]
+        best = max(found["best valid of the data"], found["best valid of the prior"])
+        set_constants(choice.file, {"y_prior": found["y_prior"], "best_known": best})
+        print(f"written: {choice.file}")
+        return 0
     for each in differences(figures["scores"]):
         print(f"WARNING: {each}", file=sys.stderr)
     return 0
+
+
+def new(parsed: argparse.Namespace) -> int:
+    """Write a plugin to begin with."""
+    from bbo_bench import new
+
+    if parsed.kind == "optimizer":
+        folder = new.optimizer(parsed.name, parsed.out)
+        then = f"bbo-bench check optimizer={parsed.name}"
+    else:
+        if parsed.data is None:
+            raise UsageError("a task needs --data: a CSV file, sequences in FASTA or lines, or a folder of pictures")
+        if parsed.score is not None and ":" not in parsed.score:
+            raise UsageError(f"expected --score module:function, got {parsed.score}")
+        folder = new.task(
+            parsed.name,
+            parsed.data,
+            kind=parsed.designs,
+            score=parsed.score,
+            objective=parsed.objective,
+            constraints=parsed.constraint,
+            minimize=parsed.minimize,
+            out=parsed.out,
+        )
+        then = f"bbo-bench prior train task={parsed.name}"
+    print(f"written: {folder}\nthen: export BBO_BENCH_PLUGINS={parsed.out.resolve()}; {then}")
+    return 0
+
+
+def set_constants(file: Path, values: Mapping[str, float]) -> None:
+    """Put numbers in the place of those that a YAML has on lines of their own."""
+    text = file.read_text(encoding="utf-8")
+    for key, value in values.items():
+        text = re.sub(rf"^{key}:.*$", f"{key}: {value:.4g}", text, flags=re.MULTILINE)
+    file.write_text(text, encoding="utf-8")
 
 
 def tune(parsed: argparse.Namespace) -> int:
@@ -352,7 +394,19 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("card", help="measure a task: its scores, the quality of its prior, speed")
     command.add_argument("task", metavar="task=NAME")
     command.add_argument("settings", nargs="*", metavar="task.KEY=VALUE", help="settings other than its YAML's")
+    command.add_argument("--write", action="store_true", help="y_prior and best_known into the task's YAML")
     command.set_defaults(command=card)
+    command = commands.add_parser("new", help="write a task from a table of designs, or an optimizer, to begin with")
+    command.add_argument("kind", choices=KINDS)
+    command.add_argument("name", metavar="NAME")
+    command.add_argument("--data", type=Path, help="a CSV file, sequences in FASTA or lines, or a folder of PNG pictures")
+    command.add_argument("--kind", dest="designs", choices=["vectors", "sequences", "images"], help="default: by the data")
+    command.add_argument("--score", metavar="MODULE:FUNCTION", help="scores a batch of designs (default: they are told)")
+    command.add_argument("--objective", metavar="EXPRESSION", help="of the table's columns that are scores, no design")
+    command.add_argument("--constraint", action="append", default=[], metavar="EXPRESSION", help="such as 'cost <= 400'")
+    command.add_argument("--minimize", action="store_true", help="low scores are good")
+    command.add_argument("--out", type=Path, default=Path("plugins"), help="the folder of plugins (default: plugins)")
+    command.set_defaults(command=new)
     command = commands.add_parser(
         "tune",
         help="search an optimizer's settings over families of tasks; without a name, what has been found",

@@ -153,6 +153,8 @@ class Task(ABC):
 
     scored: bool = True
     """Whether `evaluate` can be asked; False where scores are measured elsewhere, and told."""
+    open_ended: bool = False
+    """Whether `best_known` is only the best of what has been seen, which designs may well exceed."""
     columns: Sequence[str] = ()
     """Names of a design's numbers in a table, in their order; by default `x_0`, `x_1` and so on."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -110,7 +111,9 @@ def ask(parsed: argparse.Namespace) -> int:
     files = write(campaign.task, asked.x, asked.ids, placed(campaign.task, folder / f"round_{asked.round}", suffix))
     sheet = folder / f"round_{asked.round}_scores.csv"
     if not sheet.exists():
-        sheet.write_text("".join(f"{line}\n" for line in ["id,score", *(f"{each}," for each in asked.ids)]))
+        columns = measured_columns(campaign.task)
+        lines = [",".join(["id", *columns]), *(each + "," * len(columns) for each in asked.ids)]
+        sheet.write_text("".join(f"{line}\n" for line in lines))
     where = files[0] if len(files) == 1 else files[0].parent
     print(f"round {asked.round}: {len(asked.ids)} designs in {where}\nfill in {sheet}, then: bbo-bench tell {folder} {sheet}")
     return 0
@@ -118,11 +121,22 @@ def ask(parsed: argparse.Namespace) -> int:
 
 def tell(parsed: argparse.Namespace) -> int:
     """Take the scores of a campaign's round."""
-    names, scores = read_scores(parsed.scores, parsed.column)
     campaign = campaign_of(recorded(parsed.folder))
-    verdict = campaign.tell(names, scores, parsed.missing.replace("-", " "), parsed.minimize)
+    objective = getattr(campaign.task, "objective", None)
+    if objective is None or parsed.column is not None:
+        names, scores = read_scores(parsed.scores, parsed.column)
+    else:
+        names, scores = measurements(parsed.scores, objective, campaign.task.constraints)  # type: ignore[attr-defined]
+    low = parsed.minimize or getattr(campaign.task, "sign", 1) < 0
+    verdict = campaign.tell(names, scores, parsed.missing.replace("-", " "), low)
     print("\n".join(said(verdict)))
     return 0
+
+
+def measured_columns(task: Task) -> list[str]:
+    """What is to be filled in of a design."""
+    expressions = [getattr(task, "objective", None) or "score", *getattr(task, "constraints", ())]
+    return list(dict.fromkeys(word for each in expressions for word in re.findall(r"[^\W\d]\w*", each)))
 
 
 def said(verdict: Verdict) -> list[str]:
@@ -161,6 +175,22 @@ def read_scores(path: Path, column: str | None) -> tuple[list[str], list[float]]
         names.append((row[by_name["id"]] or "").strip())
         scores.append(value)
     return names, scores
+
+
+def measurements(path: Path, objective: str, constraints: Sequence[str]) -> tuple[list[str], list[float]]:
+    """Ids and scores of a table with a column `id`, by an expression of its other columns.
+
+    Raises:
+        UsageError: If it is no such table.
+    """
+    import pandas as pd
+
+    from bbo_bench.new import measured
+
+    frame = pd.read_csv(existing(path), dtype={"id": str}, na_values=[*EMPTY])
+    if "id" not in frame:
+        raise UsageError(f"{path}: expected a column id, got {', '.join(map(str, frame.columns))}")
+    return frame["id"].tolist(), measured(frame, objective, constraints).tolist()
 
 
 def campaign_of(plan: Plan) -> Campaign:

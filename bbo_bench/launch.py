@@ -112,7 +112,7 @@ def composed(settings: Sequence[str]) -> Plan:
     def keep(config: DictConfig) -> None:
         try:
             found.append(Composed.of(config, HydraConfig.get()).plan(_known()))
-            _check_pairs(found)
+            _check_pairs(found, told=True)
         except Exception as error:
             raise SystemExit(f"error: {reason(error)}") from error
 
@@ -254,10 +254,10 @@ def _check_names(composed: Iterable[Composed], known: Known) -> None:
             check_names(known[kind][each.choices[kind]], settings)
 
 
-def _check_pairs(plans: Sequence[Plan]) -> None:
+def _check_pairs(plans: Sequence[Plan], *, told: bool = False) -> None:
     from bbo_bench.pairs import check_pairs
 
-    check_pairs(plans)
+    check_pairs(plans, told=told)
 
 
 def _line(settings: Any) -> int:

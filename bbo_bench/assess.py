@@ -17,7 +17,6 @@ from bbo_bench.metrics.distinct import spacing as separation
 from bbo_bench.metrics.naturalness import distances
 from bbo_bench.oracle import answer, asked, true_scores, validity
 
-
 EVALUATION = 256
 """Designs of an evaluation, by whose number the metric says what is distinct."""
 

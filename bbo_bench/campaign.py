@@ -1,7 +1,7 @@
 """A run whose scores come from elsewhere: designs are asked for now, and their scores told later, in another process.
 
-The rounds are those of `run`, by the same loop. Between `ask` and `tell` nothing is in memory: the folder keeps what was
-asked, and `tell` takes the optimizer up from the round before and asks it once more, which gives the same.
+The rounds are those of `run`, by the same loop. Between `ask` and `tell` nothing is in memory: the folder keeps what
+was asked, and `tell` takes the optimizer up from the round before and asks it once more, which gives the same.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bbo_bench.loop import Budget, Build, Loop, bar
 from bbo_bench.metrics.reward import deviation
 from bbo_bench.names import reference
 from bbo_bench.oracle import LARGEST, Scores, validity
-from bbo_bench.plugins import UsageError
+from bbo_bench.plugins import Kind, UsageError
 from bbo_bench.record import Record
 from bbo_bench.seeding import single_precision
 
@@ -98,7 +98,7 @@ class Campaign:
     ) -> None:
         from bbo_bench.library import builder, chosen, load_task
 
-        named = {"task": (task, {}), "optimizer": (optimizer, settings)}
+        named: dict[Kind, tuple[Any, Mapping[str, Any]]] = {"task": (task, {}), "optimizer": (optimizer, settings)}
         config = {
             **{
                 kind: {"name": name, **chosen(kind, name, given)} if isinstance(name, str) else {"name": _called(name)}

@@ -31,6 +31,7 @@ Run an optimizer on a task, or with -m a sweep of them. Complete runs are skippe
 Settings, with their defaults:
   name=default  seed=0  budget=standard (smoke | standard | paper)  device=auto (auto | cpu | cuda | mps)  threads=1
   timeout=null (seconds that a run may take)  isolation=none (none | process: the optimizer in a process of its own)
+  loggers=[] (of tensorboard, mlflow, wandb: told the metrics after every round)
   reproducible=fast (fast | strict: instructions of every x86-64 processor with AVX2)  results=results
   task.KEY=VALUE  optimizer.KEY=VALUE (`bbo-bench show optimizer=sqdf` lists its keys)
 Everything else is Hydra's: `bbo-bench run --hydra-help`.
@@ -354,9 +355,12 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("ask", help="a campaign: write the designs of the next round, to be measured by you")
     command.add_argument("folder", type=Path, metavar="FOLDER", help="of the campaign; made where there is none")
     command.add_argument(
-        "settings", nargs="*", metavar="SETTING=VALUE", help="as of `run`, to begin: task= optimizer= budget.rounds=[..]"
+        "settings",
+        nargs="*",
+        metavar="SETTING=VALUE",
+        help="of `run`, to begin: task= optimizer= budget.rounds=[..]",
     )
-    command.add_argument("--format", default="csv", help="of the file of designs: csv, smi, fasta, dat... (default: csv)")
+    command.add_argument("--format", default="csv", help="of the designs: csv, smi, fasta, dat... (default: csv)")
     command.set_defaults(command=desk.ask)
     command = commands.add_parser("tell", help="a campaign: take the scores of its round, and say what they show")
     command.add_argument("folder", type=Path, metavar="FOLDER")
@@ -376,9 +380,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--unchecked", action="store_true", help="leave the independent check away, which may be slow")
     command.set_defaults(command=desk.score)
     command = commands.add_parser("export", help="write the best designs of a run to files")
-    command.add_argument("run", type=Path, metavar="RUN", help="results/<name>/<task>/<optimizer>/seed_<n>, or a campaign")
+    command.add_argument("run", type=Path, metavar="RUN", help="its folder, seed_<n>, or a campaign's")
     command.add_argument("--top", type=_count, default=20, metavar="N", help="how many (default: 20)")
-    command.add_argument("--distinct", action="store_true", help="only valid ones, each far enough from the better ones")
+    command.add_argument("--distinct", action="store_true", help="valid ones alone, each far from the better ones")
     command.add_argument("--queried", action="store_true", help="of those queried, by their measured scores")
     command.add_argument("--format", default="csv", help="csv, npz, png, svg, and the task's own (default: csv)")
     command.add_argument("--out", type=Path, help="file or folder without its suffix (default: RUN/export)")
@@ -399,11 +403,13 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("new", help="write a task from a table of designs, or an optimizer, to begin with")
     command.add_argument("kind", choices=KINDS)
     command.add_argument("name", metavar="NAME")
-    command.add_argument("--data", type=Path, help="a CSV file, sequences in FASTA or lines, or a folder of PNG pictures")
-    command.add_argument("--kind", dest="designs", choices=["vectors", "sequences", "images"], help="default: by the data")
-    command.add_argument("--score", metavar="MODULE:FUNCTION", help="scores a batch of designs (default: they are told)")
+    command.add_argument("--data", type=Path, help="a CSV file, FASTA, lines, or a folder of PNG pictures")
+    command.add_argument(
+        "--kind", dest="designs", choices=["vectors", "sequences", "images"], help="default: by the data"
+    )
+    command.add_argument("--score", metavar="MODULE:FUNCTION", help="scores a batch (default: scores are told)")
     command.add_argument("--objective", metavar="EXPRESSION", help="of the table's columns that are scores, no design")
-    command.add_argument("--constraint", action="append", default=[], metavar="EXPRESSION", help="such as 'cost <= 400'")
+    command.add_argument("--constraint", action="append", default=[], metavar="EXPRESSION", help="as 'cost <= 400'")
     command.add_argument("--minimize", action="store_true", help="low scores are good")
     command.add_argument("--out", type=Path, default=Path("plugins"), help="the folder of plugins (default: plugins)")
     command.set_defaults(command=new)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bbo_bench.plugins import UsageError, find
+from bbo_bench.plugins import KINDS, UsageError, find
 
 if TYPE_CHECKING:
     from bbo_bench.campaign import Campaign, Verdict
@@ -115,7 +115,8 @@ def ask(parsed: argparse.Namespace) -> int:
         lines = [",".join(["id", *columns]), *(each + "," * len(columns) for each in asked.ids)]
         sheet.write_text("".join(f"{line}\n" for line in lines))
     where = files[0] if len(files) == 1 else files[0].parent
-    print(f"round {asked.round}: {len(asked.ids)} designs in {where}\nfill in {sheet}, then: bbo-bench tell {folder} {sheet}")
+    print(f"round {asked.round}: {len(asked.ids)} designs in {where}")
+    print(f"fill in {sheet}, then: bbo-bench tell {folder} {sheet}")
     return 0
 
 
@@ -141,13 +142,15 @@ def measured_columns(task: Task) -> list[str]:
 
 def said(verdict: Verdict) -> list[str]:
     """What a round has come to, in lines."""
-    numbers = [f"{key} {verdict.metrics[key]:.3g}" for key in SHOWN if not math.isnan(verdict.metrics.get(key, math.nan))]
+    numbers = [
+        f"{key} {verdict.metrics[key]:.3g}" for key in SHOWN if not math.isnan(verdict.metrics.get(key, math.nan))
+    ]
     lines = [f"round {verdict.round} is told, {verdict.metrics['queries']} designs in all: {', '.join(numbers)}"]
     if verdict.calibration:
         found = verdict.calibration
         lines.append(
-            f"predicted against measured: {found['gap']:+.2f} standard deviations on average, error {found['error']:.2f}, "
-            f"rank correlation {found['rank_correlation']:.2f}"
+            f"predicted against measured: {found['gap']:+.2f} standard deviations on average, "
+            f"error {found['error']:.2f}, rank correlation {found['rank_correlation']:.2f}"
         )
     return lines + [f"ALARM: {each}" for each in verdict.alarms]
 
@@ -218,11 +221,11 @@ def recorded(folder: Path) -> Plan:
         raise UsageError(f"{path} cannot be read: {error}") from error
     if not describes_a_run(config):
         raise UsageError(f"{path} describes no run")
-    for kind in ("task", "optimizer"):
+    for kind in KINDS:
         settings = {key: value for key, value in config[kind].items() if key != "name"}
         if "_target_" not in settings:
             raise UsageError(f"{folder} was made by a program of its own, with {config[kind]['name']}; go on there")
-        check(find(kind, config[kind]["name"]), settings)  # type: ignore[arg-type]
+        check(find(kind, config[kind]["name"]), settings)
     return Plan(folder, config)
 
 

@@ -62,6 +62,7 @@ class Schema:
     timeout: float | None = None
     isolation: str = MISSING
     reproducible: str = MISSING
+    loggers: list[str] = MISSING
     results: str = MISSING
 
 

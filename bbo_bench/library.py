@@ -73,9 +73,7 @@ def load_optimizer(
 
     where = resolve(device)
     with single_precision():
-        return builder(name, settings)(
-            task.problem(tuple(budget), where), generator(seed, "build", device=where)
-        )
+        return builder(name, settings)(task.problem(tuple(budget), where), generator(seed, "build", device=where))
 
 
 def builder(name: str, settings: Mapping[str, Any]) -> Build:
@@ -153,8 +151,19 @@ def evaluate(
     return pd.Series({key: value for key, value in row.items() if key not in queried}, dtype=float)
 
 
-def run(task: str, optimizer: str, *, folder: str | Path, budget: Sequence[int] = ROUNDS, evaluation: int = 256,
-        validation: int = 64, seed: int = 0, device: str = "auto", threads: int = 1, **settings: Any) -> pd.DataFrame:  # fmt: skip
+def run(
+    task: str,
+    optimizer: str,
+    *,
+    folder: str | Path,
+    budget: Sequence[int] = ROUNDS,
+    evaluation: int = 256,
+    validation: int = 64,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int = 1,
+    **settings: Any,
+) -> pd.DataFrame:
     """Run an optimizer on a task, or what is left of it, and give its metrics, a row per round.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Never
@@ -19,8 +19,10 @@ from bbo_bench.core import Optimizer, Problem, Task
 from bbo_bench.device import precise
 from bbo_bench.evaluation import Evaluator
 from bbo_bench.fingerprint import fingerprint
+from bbo_bench.loggers import Logger
 from bbo_bench.metrics.distinct import check_size
 from bbo_bench.oracle import Oracle, Scores
+from bbo_bench.progress import shown
 from bbo_bench.provenance import peak_memory, provenance, reset_peak_memory
 from bbo_bench.record import Record, Round
 from bbo_bench.seeding import derive, generator, single_precision
@@ -59,7 +61,15 @@ class Budget:
 
 @single_precision()
 def run(
-    task: Task, build: Build, *, budget: Budget, seed: int, device: torch.device, record: Record, position: int = 0
+    task: Task,
+    build: Build,
+    *,
+    budget: Budget,
+    seed: int,
+    device: torch.device,
+    record: Record,
+    position: int = 0,
+    loggers: Sequence[Logger] = (),
 ) -> None:
     """Run one optimizer on one task, or what is left of it.
 
@@ -71,17 +81,20 @@ def run(
         device: Where prior and optimizer live.
         record: The run's open folder; a committed round is never done again.
         position: Line of the progress bar, for runs side by side.
+        loggers: Are told of every round when it is committed.
 
     Raises:
         OptimizerError: If the optimizer's designs are malformed.
         TaskError: If the task's scores are malformed.
     """
-    with bar(record, budget, position) as shown:
-        loop = Loop(task, build, budget=budget, seed=seed, device=device, record=record, bar=shown)
-        oracle = Oracle(task, sum(budget.rounds), spent=shown.n)
+    with bar(record, budget, position) as drawn:
+        loop = Loop(task, build, budget=budget, seed=seed, device=device, record=record, bar=drawn)
+        oracle = Oracle(task, sum(budget.rounds), spent=int(drawn.n))
         while loop.round < len(budget.rounds):
             x = loop.ask()
-            loop.tell(oracle(x, generator(seed, "noise", loop.round)))
+            row = loop.tell(oracle(x, generator(seed, "noise", loop.round)))
+            for logger in loggers:
+                logger.round(row)
 
 
 def bar(record: Record, budget: Budget, position: int = 0) -> tqdm[Never]:
@@ -277,9 +290,9 @@ class Loop:
 
 @contextmanager
 def _phase(name: str, seconds: dict[str, float], bar: tqdm[Never]) -> Iterator[None]:
-    bar.set_postfix_str(name)
     start = time.perf_counter()
-    yield
+    with shown(bar.set_postfix_str, name):
+        yield
     seconds[name] = time.perf_counter() - start
 
 

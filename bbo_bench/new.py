@@ -85,7 +85,7 @@ def task(
         **({"constraints": list(constraints)} if constraints else {}),
     }
     folder.mkdir(parents=True)
-    np.savez_compressed(folder / DATA, held_out=held_out, names=np.array(names), **table.arrays)
+    np.savez_compressed(folder / DATA, held_out=held_out, names=np.array(names), **table.arrays)  # type: ignore[arg-type]
     write(folder / "__init__.py", CODE, name=name, kind=class_name(name), base=table.base, n=n, source=data.name)
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
     (folder / "prior.yaml").write_text(yaml.safe_dump(recipe(table, n), sort_keys=False))
@@ -133,7 +133,10 @@ def optimizer(name: str, out: Path = Path("plugins")) -> Path:
     folder = place(name, "optimizer", out)
     folder.mkdir(parents=True)
     write(folder / "__init__.py", METHOD, name=name, kind=class_name(name))
-    target = {"_target_": f"bbo_bench.optimizers.{name}.{class_name(name)}", "summary": "the best designs, and a step away"}
+    target = {
+        "_target_": f"bbo_bench.optimizers.{name}.{class_name(name)}",
+        "summary": "the best designs, and a step away",
+    }
     search = {"search": {"step": ["log", 0.01, 1.0]}}
     (folder / f"{name}.yaml").write_text(yaml.safe_dump({**target, "step": 0.1, **search}, sort_keys=False))
     write(folder / "README.md", NOTE, name=name)
@@ -168,8 +171,8 @@ def read(
         return _sequences(rest[column].astype(str).tolist(), names, y)
     if text:
         raise UsageError(
-            f"{data}: {', '.join(map(str, text))} {'are' if len(text) > 1 else 'is'} no numbers, which vectors are made "
-            "of; leave such columns out, or write numbers for them; sequences need --kind sequences"
+            f"{data}: {', '.join(map(str, text))} {'are' if len(text) > 1 else 'is'} no numbers, which vectors are of; "
+            "leave such columns out, or write numbers for them; sequences need --kind sequences"
         )
     return _vectors(rest, names, y)
 
@@ -227,9 +230,13 @@ def _vectors(
 ) -> tuple[Table, list[str], npt.NDArray[np.float64]]:
     x = frame.to_numpy(np.float32)
     if not np.isfinite(x).all():
-        raise UsageError(f"{int((~np.isfinite(x)).any(1).sum())} rows have an empty cell or no finite number: leave them out")
+        raise UsageError(
+            f"{int((~np.isfinite(x)).any(1).sum())} rows have an empty cell or no finite number: leave them out"
+        )
     if constant := [str(name) for name, column in frame.items() if column.nunique() < 2]:
-        raise UsageError(f"{', '.join(constant)}: the same number in all rows, which nothing can be learnt of; leave out")
+        raise UsageError(
+            f"{', '.join(constant)}: the same number in all rows, which nothing can be learnt of; leave out"
+        )
     rows = np.sort(np.unique(x, axis=0, return_index=True)[1])
     d = x.shape[1]
     gated = {"_target_": "bbo_bench.diffusion.denoisers.GatedMLP", "dim": d, "width": 88, "depth": 2}
@@ -316,7 +323,9 @@ def place(name: str, kind: str, out: Path) -> Path:
         raise UsageError(f"{folder} is there already; remove it, or choose another name")
     for each in KINDS:
         if name in choices(each):
-            raise UsageError(f"there is {'an' if each == 'optimizer' else 'a'} {each} {name} already; choose another name")
+            raise UsageError(
+                f"there is {'an' if each == 'optimizer' else 'a'} {each} {name} already; choose another name"
+            )
     return folder
 
 

@@ -1,14 +1,13 @@
-"""Tasks of one's own: everything but the score follows from a table of designs, `data.npz` beside the plugin's module.
+"""Tasks of one's own: all but the score follows from a table of designs, `data.npz` beside the plugin's module.
 
-`bbo-bench new task` writes such a plugin. Its archive holds `x`, `n x shape`, and which of them are `held_out`; `names`;
-of sequences their `alphabet`, of vectors their `columns`. What a method says here, a plugin can say otherwise.
+`bbo-bench new task` writes such a plugin. Its archive holds `x`, `n x shape`, and which of them are `held_out`; their
+`names`; of sequences their `alphabet`, of vectors their `columns`. What a method says here, a plugin can say otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -125,7 +124,10 @@ class Vectors(OwnTask):
         """See `Task.faults`: the first column that leaves the range of the data."""
         low, high = self._x.aminmax(dim=0)
         outside = (x < low) | (x > high)
-        return [f"{self.columns[row.index(True)]} is out of the data's range" if any(row) else "" for row in outside.tolist()]
+        return [
+            f"{self.columns[row.index(True)]} is out of the data's range" if any(row) else ""
+            for row in outside.tolist()
+        ]
 
     def features(self, x: Tensor) -> Tensor:
         """`n x d` numbers, in standard deviations of the data."""
@@ -166,7 +168,9 @@ class Tokens(OwnTask):
 
         def parse(text: str) -> Tensor:
             text = text.upper() if upper else text
-            return self.domain.parse([text + PADDING * (self.domain.length - len(text)) if self._padding is not None else text])[0]
+            return self.domain.parse(
+                [text + PADDING * (self.domain.length - len(text)) if self._padding is not None else text]
+            )[0]
 
         return Notation("sequence", parse, self.given)
 
@@ -183,7 +187,7 @@ class Tokens(OwnTask):
         return (self.canonical(x) == x).all(1) & (x[:, 0] != self._padding)
 
     def features(self, x: Tensor) -> Tensor:
-        """`n x LK` one-hot letters: the squared distance of two sequences is twice the number of places they differ at."""
+        """`n x LK` one-hot letters: the squared distance of two sequences is twice the number of places that differ."""
         return one_hot(self.canonical(x), self.domain.size).flatten(1).double()
 
     def render(self, x: Tensor, axes: Axes) -> None:
@@ -226,5 +230,3 @@ class Pictures(OwnTask):
     @cached_property
     def _radius(self) -> float:
         return float(self._remoteness(self.reference()).quantile(NEAR))
-
-

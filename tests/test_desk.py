@@ -82,7 +82,8 @@ def test_designs_are_scored_and_the_others_refused(cli, tmp_path):
         "CC(=O)Oc1ccccc1C(=O)O aspirin\nCn1cnc2c1c(=O)n(C)c(=O)n2C caffeine\n"
         "Cc1ccc(cc1)-c1cc(nn1-c1ccc(cc1)S(N)(=O)=O)C(F)(F)F celecoxib\nCc1ccnc2N(C3CC3)c3ncccc3C(=O)Nc12 nevirapine\n"
         "Cc1ccc(NC(=O)c2ccc(CN3CCN(C)CC3)cc2)cc1Nc1nccc(n1)-c1cccnc1 imatinib\n"
-        "CC(C)Cc1ccc(cc1)[C@H](C)C(O)=O S-ibuprofen\nO=[N+]([O-])c1ccccc1 nitrobenzene\nCC(=O)[O-].[Na+] salt\nCI iodide\n"
+        "CC(C)Cc1ccc(cc1)[C@H](C)C(O)=O S-ibuprofen\nO=[N+]([O-])c1ccccc1 nitrobenzene\n"
+        "CC(=O)[O-].[Na+] salt\nCI iodide\n"
     )
     outcome = cli("score", "task=molecule_qed", "drugs.smi", "--out", "scores.csv")
     assert outcome.status == 0, outcome.err

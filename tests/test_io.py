@@ -27,7 +27,6 @@ ROUND_TRIPS = [
 ]
 
 
-
 @pytest.mark.parametrize(("name", "suffix"), ROUND_TRIPS)
 def test_what_is_written_is_read_again(name: str, suffix: str, tmp_path: Path) -> None:
     task = task_named(name)
@@ -52,7 +51,9 @@ def test_every_design_can_be_drawn_into_a_file(name: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", INSTALLED)
 def test_what_is_not_valid_has_a_fault_and_only_that(name: str) -> None:
     task = task_named(name)
-    x = torch.cat([task.reference()[:20], task.domain.sample(20, torch.Generator().manual_seed(0)).to(task.reference())])
+    x = torch.cat(
+        [task.reference()[:20], task.domain.sample(20, torch.Generator().manual_seed(0)).to(task.reference())]
+    )
     assert [not fault for fault in task.faults(x)] == task.valid(x).tolist()
 
 
@@ -116,7 +117,11 @@ def test_numbers_that_are_not_finite_are_refused(number: str, tmp_path: Path) ->
 
 def test_a_column_is_found_by_its_name_or_because_there_is_no_other(tmp_path: Path) -> None:
     task = task_named("tfbind8")
-    for text, column in (("Sequence,y\nACGTACGT,1\n", None), ("id,dna\n7,ACGTACGT\n", None), ("a,b\nx,acgtacgt\n", "b")):
+    for text, column in (
+        ("Sequence,y\nACGTACGT,1\n", None),
+        ("id,dna\n7,ACGTACGT\n", None),
+        ("a,b\nx,acgtacgt\n", "b"),
+    ):
         file = tmp_path / "table.csv"
         file.write_text(text)
         assert read(task, [file], column).x.tolist() == [[0, 1, 2, 3] * 2]

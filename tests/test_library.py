@@ -39,7 +39,8 @@ def test_a_loop_of_ones_own():
 
 
 def test_metrics_are_those_of_a_run(tmp_path):
-    table = run("tfbind8", "genetic", folder=tmp_path, budget=[8, 8], evaluation=16, validation=0, device="cpu")
+    settings = {"folder": tmp_path, "budget": [8, 8], "evaluation": 16, "validation": 0, "device": "cpu"}
+    table = run("tfbind8", "genetic", **settings)
     assert len(table) == 2
     import numpy as np
 
@@ -47,7 +48,9 @@ def test_metrics_are_those_of_a_run(tmp_path):
     found = evaluate(load_task("tfbind8"), x, device="cpu")
     for key in ("reward_mean", "validity", "elbo_z", "pairwise", "distinct_top", "hits_0.5", "unique"):
         assert found[key] == pytest.approx(table[key].iloc[-1]), key
-    assert run("tfbind8", "genetic", folder=tmp_path, budget=[8, 8], evaluation=16, validation=0, device="cpu").equals(table)
+    assert run("tfbind8", "genetic", folder=tmp_path, budget=[8, 8], evaluation=16, validation=0, device="cpu").equals(
+        table
+    )
 
 
 def test_settings_of_parts_have_dots_and_wrong_ones_are_named():

@@ -30,7 +30,10 @@ def here(toys, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     c, w = rng.normal(300, 60, 120).clip(1), rng.normal(180, 20, 120)
     age = rng.exponential(30, 120)
-    rows = [f"m{i},{a:.1f},{b:.1f},{d:.1f},{a / b:.3f},{a / 10:.1f}" for i, (a, b, d) in enumerate(zip(c, w, age, strict=True))]
+    rows = [
+        f"m{i},{a:.1f},{b:.1f},{d:.1f},{a / b:.3f},{a / 10:.1f}"
+        for i, (a, b, d) in enumerate(zip(c, w, age, strict=True))
+    ]
     (tmp_path / "mix.csv").write_text("\n".join(["id,cement,water,age,strength,cost", *rows]))
     words = ["".join(rng.choice(list("ACDEF"), rng.integers(6, 11))) for _ in range(100)]
     (tmp_path / "peptides.txt").write_text("\n".join(words).lower())
@@ -50,10 +53,18 @@ def trained_quickly(folder: Path) -> None:
 
 
 def test_a_table_becomes_a_task_that_is_asked_and_told(here, cli):
-    made = cli("new", "task", "mix", "--data", "mix.csv", "--objective", "strength - 0.01 * cost", "--constraint", "cost <= 30")
+    made = cli(
+        "new", "task", "mix", "--data", "mix.csv", "--objective", "strength - 0.01 * cost", "--constraint", "cost <= 30"
+    )
     assert made.status == 0, made.err
     folder = here / "plugins/tasks/mix"
-    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "__init__.py", "data.npz", "mix.yaml", "prior.yaml"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
+        "__init__.py",
+        "data.npz",
+        "mix.yaml",
+        "prior.yaml",
+    ]
     trained_quickly(folder)
     assert cli("prior", "train", "task=mix").status == 0
     task = load_task("mix")
@@ -89,7 +100,9 @@ def test_a_table_with_a_function_becomes_a_task_that_runs(here, cli):
     assert task.y_prior == pytest.approx(float(y.mean()), abs=0.2), "measured, no longer the data's"
     x = task.notation().parse("acdef")[None]
     assert task.given(x) == ["ACDEF"] and bool(task.valid(x)) and task.evaluate(x).tolist() == [2]
-    ran = cli("run", "task=peptides", "optimizer=genetic", "budget.rounds=[8,8]", "budget.evaluation=8", "budget.validation=0")
+    ran = cli(
+        "run", "task=peptides", "optimizer=genetic", "budget.rounds=[8,8]", "budget.evaluation=8", "budget.validation=0"
+    )
     assert ran.status == 0, ran.err
     assert cli("check", "task=peptides").status == 0
     scored = cli("score", "task=peptides", "peptides.txt")
@@ -97,7 +110,18 @@ def test_a_table_with_a_function_becomes_a_task_that_runs(here, cli):
 
 
 def test_low_scores_may_be_good(here, cli):
-    made = cli("new", "task", "light", "--data", "mix.csv", "--score", "own_scores:heaviest", "--objective", "cost", "--minimize")
+    made = cli(
+        "new",
+        "task",
+        "light",
+        "--data",
+        "mix.csv",
+        "--score",
+        "own_scores:heaviest",
+        "--objective",
+        "cost",
+        "--minimize",
+    )
     assert made.status == 0, made.err
     task = load_task("light")
     x = task.catalogue()[0]

@@ -15,6 +15,7 @@ from bbo_bench.diffusion.dual import Dual
 from bbo_bench.diffusion.generative import Generative
 from bbo_bench.diffusion.policy import Policy
 from bbo_bench.diffusion.transition import Denoiser
+from bbo_bench.progress import tick
 
 DIAGNOSED = 64
 """Trajectories in the estimate of the KL divergence to the prior."""
@@ -217,6 +218,7 @@ class FineTuner(Tuned):
                 total += loss.detach()
                 finite += (total + norm).isfinite()  # once it is not finite, the total never is again
                 steps += 1
+                tick(steps, self.gradient_steps)
         except (RuntimeError, ValueError) as error:
             if int(finite) == steps:
                 raise

@@ -83,7 +83,9 @@ class Image(DiffusionTask):
     def faults(self, x: Tensor) -> list[str]:
         """See `Task.faults`."""
         looks = zip(self.spoilt(x).tolist(), self.remoteness(x).tolist(), strict=True)
-        return ["spoilt" if noise > 0.5 else "unlike all pictures of the data" if far > 1 else "" for noise, far in looks]
+        return [
+            "spoilt" if noise > 0.5 else "unlike all pictures of the data" if far > 1 else "" for noise, far in looks
+        ]
 
     def catalogue(self) -> tuple[Tensor, list[str]]:
         """See `Task.catalogue`: the pictures of the data, which have no names."""

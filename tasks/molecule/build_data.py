@@ -76,7 +76,6 @@ def drawn(package: zipfile.ZipFile) -> list[str]:
     return [lines[i].partition(",")[0] for i in np.random.default_rng(SEED).permutation(len(lines))[:DRAWN]]
 
 
-
 def short(molecules: Sequence[Sequence[str]]) -> list[int]:
     """Which molecules have at most 48 tokens, none of them rare."""
     share = Counter(token for molecule in molecules for token in set(molecule))

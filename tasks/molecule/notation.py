@@ -71,7 +71,9 @@ def design(domain: Sequences, found: Chem.Mol) -> Tensor:
         raise ValueError("it is more than one molecule, a salt or a mixture: give the one that counts")
     for atom in found.GetAtoms():
         if atom.GetFormalCharge():
-            raise ValueError(f"it has a charge, at {atom.GetSymbol()}; designs have no token for charges{_nitro(found)}")
+            raise ValueError(
+                f"it has a charge, at {atom.GetSymbol()}; designs have no token for charges{_nitro(found)}"
+            )
         if atom.GetNumRadicalElectrons():
             raise ValueError(f"it has an unpaired electron, at {atom.GetSymbol()}")
         if atom.GetIsotope():
@@ -85,7 +87,7 @@ def design(domain: Sequences, found: Chem.Mol) -> Tensor:
     unknown = [sorted(set(each) - set(domain.alphabet)) for each in writings]
     fitting = [each for each, missing in zip(writings, unknown, strict=True) if not missing]
     if not fitting:
-        raise ValueError(f"designs have no token {', '.join(min(unknown, key=len))}")
+        raise ValueError(f"designs have no token {', '.join(min(unknown, key=lambda each: len(each)))}")
     shortest = min(fitting, key=len)
     return padded(domain, fitting[0] if len(fitting[0]) <= domain.length else shortest)
 

@@ -1,4 +1,4 @@
-"""RNA as biologists write it: letters of RNA or DNA, aligned or not, with or without the tail CCA; dots and brackets."""
+"""RNA as biologists write it: letters of RNA or DNA, aligned or not, with the tail CCA or not; dots and brackets."""
 
 from __future__ import annotations
 

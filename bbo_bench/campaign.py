@@ -96,14 +96,11 @@ class Campaign:
         threads: int = 1,
         **settings: Any,
     ) -> None:
-        from bbo_bench.library import builder, chosen, load_task
+        from bbo_bench.library import builder, load_task
 
-        named: dict[Kind, tuple[Any, Mapping[str, Any]]] = {"task": (task, {}), "optimizer": (optimizer, settings)}
         config = {
-            **{
-                kind: {"name": name, **chosen(kind, name, given)} if isinstance(name, str) else {"name": _called(name)}
-                for kind, (name, given) in named.items()
-            },
+            "task": _described("task", task, {}),
+            "optimizer": _described("optimizer", optimizer, settings),
             "budget": {"rounds": list(rounds), "evaluation": evaluation, "validation": 0},
             "seed": seed,
             "device": resolve(device).type,
@@ -282,6 +279,13 @@ def alarms(metrics: Mapping[str, float], calibration: Mapping[str, float]) -> li
         if value < HALF * real:
             found.append(f"Of recommended designs {value:.2g} {what}, of real ones {real:.2g}.")
     return found
+
+
+def _described(kind: Kind, thing: object, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a folder records of a plugin: its name and settings, or only what it is called."""
+    from bbo_bench.library import chosen
+
+    return {"name": thing, **chosen(kind, thing, settings)} if isinstance(thing, str) else {"name": _called(thing)}
 
 
 def _called(thing: object) -> str:

@@ -87,7 +87,7 @@ def design(domain: Sequences, found: Chem.Mol) -> Tensor:
     unknown = [sorted(set(each) - set(domain.alphabet)) for each in writings]
     fitting = [each for each, missing in zip(writings, unknown, strict=True) if not missing]
     if not fitting:
-        raise ValueError(f"designs have no token {', '.join(min(unknown, key=lambda each: len(each)))}")
+        raise ValueError(f"designs have no token {', '.join(sorted(unknown, key=len)[0])}")
     shortest = min(fitting, key=len)
     return padded(domain, fitting[0] if len(fitting[0]) <= domain.length else shortest)
 

@@ -79,9 +79,10 @@ def report(parsed: argparse.Namespace) -> int:
     """Tables and figures from run folders."""
     _check_exist(parsed.folders)
     from bbo_bench.report import ReportError, summary_text, write_report
+    from bbo_bench.report.live import watch
 
     try:
-        page = write_report(parsed.folders, parsed.out)
+        page = watch(parsed.folders, parsed.out) if parsed.watch else write_report(parsed.folders, parsed.out)
     except ReportError as error:
         raise UsageError(str(error)) from error
     print(f"{summary_text(page)}\nwritten: {page}")
@@ -332,6 +333,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("report", help="tables and figures from run folders")
     command.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="results/<name>, or any above runs")
     command.add_argument("--out", type=Path, help="where to write (default: FOLDER/report)")
+    command.add_argument("--watch", action="store_true", help="renew report.html until all runs are complete")
     command.set_defaults(command=report)
     command = commands.add_parser("compare", help="optimizers against one of them, or a reproduction against its runs")
     command.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="results/<name>, or any above runs")

@@ -109,13 +109,18 @@ def progress(folder: Path) -> Progress:
     return Progress(folder, "stopped", rounds, seconds, memory)
 
 
+def survey(folders: Sequence[Path]) -> list[Progress]:
+    """The runs below some folders, and those that sweeps have planned there."""
+    return [progress(folder) for folder in dict.fromkeys(each for folder in folders for each in _runs(folder))]
+
+
 def status(folders: Sequence[Path]) -> str:
     """How far the runs below some folders, and those that sweeps have planned there, have come.
 
     Raises:
         UsageError: If there are none.
     """
-    runs = [progress(folder) for folder in dict.fromkeys(each for folder in folders for each in _runs(folder))]
+    runs = survey(folders)
     if not runs:
         where = ", ".join(map(str, folders))
         raise UsageError(f"no runs, made or planned, in {where}; a sweep plans its own in its first half minute")

@@ -21,12 +21,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 COPY = ROOT / "build" / "mutation"
 OUT = ROOT / "results" / "mutation"
+COSMIC_RAY = str(Path(sys.executable).with_name("cosmic-ray"))
 TIMEOUT = 300.0
 """Seconds; a mutant that takes longer has been noticed."""
 USERS = {
-    "finetune": "ddpo draft dpok kl_budget",
-    "on_policy": "ddpo grpo",
-    "policy_gradient": "ddpo dpok grpo ppo_kl reinforce",
+    "finetune": "ddpo draft dpok kl_budget settings",
+    "on_policy": "ddpo grpo settings",
+    "policy_gradient": "ddpo dpok grpo ppo_kl reinforce settings",
     "backprop": "draft seiko alignprop kl_budget",
     "matching": "rwr raft sft",
     "preference": "diffusion_dpo d3po prdp value_dpo",
@@ -35,9 +36,11 @@ USERS = {
     "credit": "reinforce qv_pg",
     "groups": "grpo b2_diffurl",
     "dual": "kl_budget",
+    "schedules": "transition samplers",
+    "transition": "samplers",
     "replay": "sqdf",
     "estimates": "sqdf closed_form",
-    "generative": "scores sqdf seiko",
+    "generative": "scores sqdf seiko settings",
     "inpainting": "idql cascade",
     "policy": "sqdf draft qv_pg",
     "critic": "idql qv_pg",
@@ -45,7 +48,8 @@ USERS = {
     "ddpo": "closed_form",
     "dmpo": "diffusion_dpo",
 }
-"""By a module's name, tests of optimizers that are put to it beside its own."""
+"""By a module's name, tests that are put to it beside its own."""
+FOLDERS = ("optimizers", "diffusion", "surrogate")
 
 
 def main() -> None:
@@ -60,7 +64,7 @@ def main() -> None:
             copy()
             session.parent.mkdir(parents=True, exist_ok=True)
             begin(module, session, arguments.sample)
-        run("cosmic-ray", "exec", str(session.with_suffix(".toml")), str(session))
+        run(COSMIC_RAY, "exec", str(session.with_suffix(".toml")), str(session))
         rows = outcomes(module, session)
         write(module, rows)
         killed = sum(row["outcome"] == "killed" for row in rows)
@@ -90,8 +94,8 @@ def copy() -> None:
 def tests(module: Path) -> list[str]:
     """Files of tests that are put to a module's mutants, its own first."""
     name = module.parent.name if module.name == "__init__.py" else module.stem
-    own = [f"tests/{folder}/test_{name}.py" for folder in ("optimizers", "diffusion", "surrogate")]
-    users = [f"tests/optimizers/test_{user}.py" for user in USERS.get(name, "").split()]
+    own = [f"tests/{each}/test_{name}.py" for each in FOLDERS]
+    users = [f"tests/{each}/test_{user}.py" for user in USERS.get(name, "").split() for each in FOLDERS]
     folder = {"diffusion": "tests/diffusion", "surrogate": "tests/surrogate"}.get(module.parent.name)
     found = [file for file in dict.fromkeys([*own, *users]) if (ROOT / file).exists()]
     return found or ([folder] if folder else ["tests/conformance"])
@@ -108,7 +112,7 @@ def begin(module: Path, session: Path, sample: int) -> None:
         f'[cosmic-ray]\nmodule-path = "{installed}"\ntimeout = {TIMEOUT}\nexcluded-modules = []\n'
         f'test-command = "{command}"\n[cosmic-ray.distributor]\nname = "local"\n'
     )
-    run("cosmic-ray", "init", str(session.with_suffix(".toml")), str(session))
+    run(COSMIC_RAY, "init", str(session.with_suffix(".toml")), str(session))
     with use_db(session) as db:
         items = sorted(db.work_items, key=lambda item: item.job_id)
         items.sort(key=lambda item: (item.mutations[0].start_pos, item.mutations[0].operator_name))

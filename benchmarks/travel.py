@@ -34,6 +34,7 @@ def main() -> None:
     rows = [
         {"method": method, "rule": rule} | best(table(part), scale)
         for method, part in [*scores.groupby("method"), ("all methods", pooled(scores))]
+        if table(part).shape[1] > 1
         for rule, scale in rules.items()
     ]
     found = pd.DataFrame(rows)
@@ -50,6 +51,8 @@ def mean_scores(folders: list[Path], metric: str) -> pd.DataFrame:
     columns = [f"optimizer.{key}" for key in STRENGTHS if f"optimizer.{key}" in last]
     strength = last[columns].apply(pd.to_numeric, errors="coerce").bfill(axis=1).iloc[:, 0]
     kept = last.assign(strength=strength, value=last[metric]).dropna(subset=["strength"])
+    methods = kept.groupby("strength")["method"].transform("nunique")
+    kept = kept[2 * methods > kept["method"].nunique()]  # best-of-N has budgets of its own
     return kept.groupby(["method", "task", "strength"], as_index=False)["value"].mean()
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from bbo_bench.diffusion.finetune import DivergedError, FineTuner, Training
+from bbo_bench.diffusion.finetune import DivergedError, FineTuner, Training, pairs
 from bbo_bench.record import Record
 from bbo_bench.seeding import generator
 from bbo_bench.testing.gaussian import Linear, problem
@@ -142,3 +142,10 @@ def test_divergence_leaves_the_last_finite_state(tmp_path):
         assert record.rounds == 1
         weights = record.state["policy"].values()
         assert all(w.isfinite().all() for w in weights) and any(w.any() for w in weights)
+
+
+def test_pairs_are_all_states_that_a_step_is_taken_from_with_its_number():
+    states = torch.arange(2 * 4).reshape(2, 4, 1)
+    x, k = pairs(states)
+    assert x.flatten().tolist() == [0, 1, 2, 4, 5, 6] and k.tolist() == [0, 1, 2] * 2
+    assert pairs(states, 5)[1].tolist() == [5, 6, 7] * 2

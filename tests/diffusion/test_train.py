@@ -5,7 +5,7 @@ import yaml
 from bbo_bench.diffusion.codecs import Standardize
 from bbo_bench.diffusion.consistency import FILE, distilled_from, fingerprint
 from bbo_bench.diffusion.task import DiffusionTask
-from bbo_bench.diffusion.train import distill_prior, quality, train_prior, weaknesses
+from bbo_bench.diffusion.train import distill_prior, fit, quality, train_prior, weaknesses
 from bbo_bench.seeding import generator
 from bbo_bench.testing.probe import Probe
 
@@ -94,3 +94,30 @@ def test_a_prior_that_falls_far_below_the_data_is_called_weak(task):
     assert [each.split()[0] for each in weaknesses(task, lost)] == ["precision", "recall", "validity"]
     broken = quality(task, real[:100]) | {"recall": float("nan")}
     assert [each.split()[0] for each in weaknesses(task, broken)] == ["recall"]
+
+
+class Still(torch.nn.Module):
+    """Predicts nothing, and keeps what it was shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.shown = torch.nn.Parameter(torch.zeros(1)), []
+
+    def forward(self, x, timestep):
+        self.shown.append((x, timestep))
+        return 0 * self.weight * x
+
+
+def test_the_loss_is_the_mean_over_the_last_tenth():
+    data = torch.randn(4096, 2, generator=generator(0))
+    loss = fit(Still(), Probe().prior().scheduler, data, generator(1), steps=40, batch_size=2048)
+    assert loss == pytest.approx(1, abs=0.05), "v of standard normal data has a mean square of 1"
+
+
+def test_jitter_spreads_every_latent():
+    still, prior = Still(), Probe().prior()
+    fit(still, prior.scheduler, torch.full((4, 2), 3.0), generator(0), steps=20, batch_size=2048, jitter=0.5)
+    x, t = (torch.cat(parts) for parts in zip(*still.shown, strict=True))
+    early = x[t < 30]
+    assert float(early.mean()) == pytest.approx(3, abs=0.05)
+    assert float(early.std()) == pytest.approx(0.5, abs=0.02)

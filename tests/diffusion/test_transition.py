@@ -103,3 +103,37 @@ def test_a_clipped_scheduler_is_refused():
 def test_more_steps_than_timesteps_are_refused(steps):
     with pytest.raises(ValueError, match=f"expected 1 to 1000 sampling steps, .*got {steps=}"):
         Transition(DDIMScheduler(clip_sample=False), steps)
+
+
+def test_the_mean_of_a_step_tells_the_posterior_mean():
+    transition = Transition(scheduler(), STEPS)
+    x, output = torch.randn(2, STEPS, 3, generator=torch.Generator().manual_seed(0))
+    k = torch.arange(STEPS)
+    found = transition.denoise_by_mean(k, x, transition.mean(k, x, output))
+    torch.testing.assert_close(found[1:], transition.denoise(k, x, output)[1:], atol=1e-3, rtol=1e-3)
+
+
+def test_the_divergence_of_outputs_is_that_of_the_steps_they_lead_to():
+    transition = Transition(scheduler(), STEPS)
+    x, output, other = torch.randn(3, STEPS, 3, generator=torch.Generator().manual_seed(0))
+    k = torch.arange(STEPS)
+    steps = transition.kl(k, transition.mean(k, x, output), transition.mean(k, x, other))
+    torch.testing.assert_close(transition.output_kl(k, output, other), steps, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("k", [0, 7, STEPS - 1])
+def test_noising_a_step_back_keeps_the_law_of_what_is_noised(k):
+    transition = Transition(scheduler(), STEPS)
+    n, rng = 200_000, torch.Generator().manual_seed(0)
+    x0, noise, more = torch.full((n, 1), 1.5), *torch.randn(2, n, 1, generator=rng)
+    ahead = transition.noise(k + 1, x0, noise) if k + 1 < STEPS else x0
+    back, directly = transition.noise_back(k, ahead, more), transition.noise(k, x0, noise)
+    assert float(back.mean()) == pytest.approx(float(directly.mean()), abs=0.01)
+    assert float(back.std()) == pytest.approx(float(directly.std()), abs=0.01)
+
+
+def test_the_noise_within_is_what_was_put_in():
+    transition = Transition(scheduler(), STEPS)
+    x0, noise = torch.randn(2, STEPS, 3, generator=torch.Generator().manual_seed(0))
+    k = torch.arange(STEPS)
+    torch.testing.assert_close(transition.noise_in(k, transition.noise(k, x0, noise), x0), noise, atol=1e-4, rtol=1e-4)

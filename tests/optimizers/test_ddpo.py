@@ -136,3 +136,8 @@ def test_its_optimum_has_the_tilted_priors_mean():
 def test_the_score_function_is_refused_more_than_one_step_per_rollout():
     with pytest.raises(ValueError, match="set epochs=1 and minibatches=1, or a clip, got epochs=2"):
         ddpo(clip=None, minibatches=1, epochs=2)
+
+
+def test_a_round_has_a_gradient_step_per_minibatch_pass_and_rollout():
+    assert ddpo(iterations=7, epochs=3, minibatches=4).gradient_steps == 84
+    assert ddpo(iterations=7, epochs=3, minibatches=4, proxy=None).gradient_steps == 12

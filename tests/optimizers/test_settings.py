@@ -35,6 +35,7 @@ def test_a_setting_out_of_range_is_refused(problem, build, name, setting, expect
         ("sqdf", {"gamma": 1.5}, "gamma must lie in"),
         ("ddpo", {"minibatches": 0}, "counts of at least 1, got minibatches=0"),
         ("ddpo", {"clip": 0.0}, "clip > 0.*got clip=0.0"),
+        ("ddpo", {"max_advantage": 0.0}, "must be positive, got 0.0"),
         ("ddpo", {"kl_weight": -1.0}, "at least 0, got -1.0"),
     ],
 )

@@ -140,6 +140,7 @@ def test_a_task_without_transitions_is_refused():
         ({"expectile": 1.0}, "0 < expectile < 1.*expectile=1.0"),
         ({"target_rate": 0.0}, "target_rate=0.0"),
         ({"discount": 1.5}, "discount=1.5"),
+        ({"discount": 0.0}, "discount=0.0"),
     ],
 )
 def test_settings_out_of_range_are_refused(setting, message):

@@ -104,6 +104,15 @@ def test_unknown_optimism_is_refused():
         Ensemble(optimism="hope")
 
 
+@pytest.mark.parametrize(
+    "setting", [{"heads": 1, "optimism": each} for each in ("mean", "ucb")] + [{"width": 0}, {"updates": 0}]
+)
+def test_counts_out_of_range_are_refused(setting):
+    with pytest.raises(ValueError, match="at least two heads and positive width"):
+        Ensemble(**setting)
+    Ensemble(heads=1, optimism="elliptical")
+
+
 @pytest.mark.parametrize("refit", [True, False])
 def test_a_proxy_that_is_not_refitted_goes_on_from_where_it_was(refit):
     z, y = data(256)

@@ -1,8 +1,13 @@
 """The Gaussian process finds signal and noise."""
 
+import pytest
 import torch
+from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
 
-from bbo_bench.surrogate.gp import fit_gp
+from bbo_bench.seeding import generator
+from bbo_bench.surrogate.gp import GPOptimizer, HammingKernel, fit_gp
+from bbo_bench.testing import Probe, SequenceProbe
+from bbo_bench.testing.probe import problem_of
 
 
 def wave(v):
@@ -34,3 +39,45 @@ def test_fit_draws_no_random_number():
     first, second = (fit_gp(*data(40, 0.02), steps=20).state_dict() for _ in range(2))
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+class Still(GPOptimizer):
+    """Asks for the best point."""
+
+    domains = (*GPOptimizer.domains, type(SequenceProbe.domain))
+
+    def propose(self, n):
+        return self.v[:n]
+
+
+def told(task, whiten=True, n=40):
+    optimizer = Still(problem_of(task, (n,)), generator(0), whiten=whiten, max_points=n, fit_steps=50)
+    x = task.prior().decode(task.prior().sample(n, generator(1)))
+    optimizer.tell(x, 100 * task.evaluate(x).clamp(min=-50).double())
+    return optimizer, x
+
+
+def test_the_kernel_of_sequences_falls_with_every_place_that_differs():
+    like = get_covar_module_with_dim_scaled_prior(ard_num_dims=3, batch_shape=torch.Size())
+    like.lengthscale = torch.tensor([1.0, 2.0, 4.0])
+    kernel = HammingKernel(4, like)
+    a, b = torch.tensor([[0.0, 1.0, 2.0]]), torch.tensor([[0.0, 3.0, 3.0]])
+    expected = torch.tensor(-0.5 * (1 / 4 + 1 / 16)).exp()
+    torch.testing.assert_close(kernel(a, b).to_dense(), expected[None, None])
+    torch.testing.assert_close(kernel(a, a).to_dense(), torch.ones(1, 1))
+
+
+def test_noise_is_told_in_the_scores_own_units():
+    optimizer, _ = told(Probe())
+    of_unit = optimizer.gp.likelihood.noise.item() ** 0.5
+    assert optimizer.diagnostics()["noise_std"] == pytest.approx(of_unit * float(optimizer.scale.std))
+    assert float(optimizer.scale.std) > 50, "scores of hundreds"
+
+
+def test_a_box_is_whitened_where_that_is_asked_for_and_sequences_never():
+    optimizer, x = told(Probe())
+    v = optimizer.axes(optimizer.to_vectors(x))
+    torch.testing.assert_close(v.T.cov(), torch.eye(2).double() * v.T.cov()[0, 0], atol=1e-3, rtol=1e-2)
+    assert not torch.allclose(v, optimizer.to_vectors(x))
+    for optimizer, x in (told(Probe(), whiten=False), told(SequenceProbe())):
+        assert torch.equal(optimizer.axes(optimizer.to_vectors(x)), optimizer.to_vectors(x))

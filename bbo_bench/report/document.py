@@ -11,7 +11,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bbo_bench.names import HITS, METRICS, headline, own
+from bbo_bench.names import HITS, METRICS, headline, own, short
 from bbo_bench.oracle import TaskError
 from bbo_bench.plan import shown
 from bbo_bench.plugins import PluginError
@@ -131,8 +131,11 @@ def _write_figures(
                 out,
             )
         for task, each in _by_task(runs):
-            drawn = _of_task(each, *(tables[task] for tables in split))
-            pictures[task] = _saved({f"{stems[task]}_{kind}": figure for kind, figure in drawn}, out)
+            drawn = dict(_of_task(each, *(tables[task] for tables in split)))
+            for figure in drawn.values():
+                if isinstance(figure, Figure):
+                    figure.suptitle(short(task), fontsize="medium")
+            pictures[task] = _saved({f"{stems[task]}_{kind}": figure for kind, figure in drawn.items()}, out)
     return pictures
 
 

@@ -131,9 +131,15 @@ def _query_axis(panel: Axes, queries: Sequence[int]) -> None:
 def scale(panel: Axes, metric: str) -> None:
     """Likelihoods may fall very far below the data's; what lies near them must stay legible."""
     if metric == "elbo_z" and panel.get_ylim()[0] < -10:
-        panel.set_yscale("symlog", linthresh=1)
+        symmetric_log(panel)
         panel.margins(y=0.1)
         panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+
+
+def symmetric_log(panel: Axes) -> None:
+    """An axis that is linear up to 1 in size and logarithmic beyond, and says so."""
+    panel.set_yscale("symlog", linthresh=1)
+    panel.annotate("log beyond ±1", (0.01, 1), xycoords="axes fraction", va="bottom", fontsize=7, color="0.4")
 
 
 def front(panel: Axes, points: pd.DataFrame, metric: str, look: Style, weights: Sequence[float]) -> None:

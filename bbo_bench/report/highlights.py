@@ -24,6 +24,7 @@ from bbo_bench.report.figures import (
     data_mark,
     front,
     scale,
+    symmetric_log,
     wide,
 )
 from bbo_bench.report.layout import MANY, PANEL, legend
@@ -135,7 +136,7 @@ def hits(results: pd.DataFrame, families: Families, named: Sequence[str]) -> Fig
             ends.append(End(name, *_last_hit(q, line)))
         if DATA in found.index:
             panel.plot(q, found.loc[DATA], **DATA_LINE)
-        panel.set_yscale("symlog", linthresh=1)
+        symmetric_log(panel)
         panel.set(ylim=(0, None), xticks=q, xlabel="q: score between the prior's (0) and the best known (1)")
         panel.yaxis.set_major_formatter("{x:g}")
         return ends

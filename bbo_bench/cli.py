@@ -354,6 +354,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="results/<name>, or any above runs")
     command.set_defaults(command=status)
+    _add_commands_of_designs(commands)
+    _add_commands_of_plugins(commands)
+    return parser
+
+
+def _add_commands_of_designs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("ask", help="a campaign: write the designs of the next round, to be measured by you")
     command.add_argument("folder", type=Path, metavar="FOLDER", help="of the campaign; made where there is none")
     command.add_argument(
@@ -389,6 +395,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--format", default="csv", help="csv, npz, png, svg, and the task's own (default: csv)")
     command.add_argument("--out", type=Path, help="file or folder without its suffix (default: RUN/export)")
     command.set_defaults(command=desk.export)
+
+
+def _add_commands_of_plugins(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("list", help="tasks and optimizers, a line each, and what those that cannot run need")
     command.set_defaults(command=list_plugins)
     command = commands.add_parser("show", help="the card of a task or an optimizer")
@@ -439,4 +448,3 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--device", default="cpu", help="auto | cpu | cuda | mps (default: cpu)")
     command.add_argument("--threads", type=_count, metavar="N", help="of a CPU (default: all)")
     command.set_defaults(command=make_prior)
-    return parser

@@ -47,6 +47,11 @@ USERS = {
     "sqdf": "closed_form kl_budget",
     "ddpo": "closed_form",
     "dmpo": "diffusion_dpo",
+    **dict.fromkeys(("best_of_n", "das", "guidance", "svdd"), "kl_budget_steering"),
+    "cma_es": "settings",
+    "genetic": "settings sequences",
+    "turbo": "settings sequences",
+    "qlogei": "settings",
 }
 """By a module's name, tests that are put to it beside its own."""
 FOLDERS = ("optimizers", "diffusion", "surrogate")

@@ -5,6 +5,7 @@ import torch
 import yaml
 
 from bbo_bench.diffusion.estimates import best, ddim2
+from bbo_bench.seeding import generator
 from bbo_bench.testing.gaussian import problem
 
 GOOD = {"validity": 0.98, "precision": 0.9}
@@ -46,7 +47,7 @@ def test_two_ddim_steps_part_what_is_left_in_the_middle(k, middle):
             return denoiser(x, timestep)
 
     prior.denoiser = Spy()
-    x = torch.randn(3, *prior.latent_shape)
+    x = prior.noise(3, generator(0))
     found = ddim2(prior, step)(torch.full((3,), k), x)
     assert torch.equal(torch.stack(asked), step.timesteps[torch.tensor([[k] * 3, [middle] * 3])])
     x0 = step.denoise(torch.full((3,), k), x, denoiser(x, step.timesteps[torch.full((3,), k)]))
@@ -60,6 +61,6 @@ def test_two_ddim_steps_part_what_is_left_in_the_middle(k, middle):
 
 def test_the_last_step_is_left_to_the_posterior_mean():
     prior = problem(5).prior
-    step, x, k = prior.transition, torch.randn(3, *prior.latent_shape), torch.full((3,), 4)
+    step, x, k = prior.transition, prior.noise(3, generator(0)), torch.full((3,), 4)
     expected = step.denoise(k, x, prior.denoiser(x, step.timesteps[k]))
     assert torch.equal(ddim2(prior, step)(k, x), expected)

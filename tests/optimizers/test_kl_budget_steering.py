@@ -88,7 +88,7 @@ def test_a_choice_spends_what_it_knows():
     assert chosen_nats(torch.tensor([[0.0, -1e3, -1e3, -1e3]])) == pytest.approx(math.log(4))
 
 
-@pytest.mark.parametrize(("budget", "n"), [(0.1, 1), (0.2, 2), (1.0, 6), (2.0, 19), (4.0, 147)])
+@pytest.mark.parametrize(("budget", "n"), [(0.1, 1), (0.2, 2), (1.0, 6), (2.0, 19), (4.0, 147), (nats(MOST), MOST)])
 def test_the_best_of_as_many_as_a_budget_allows(budget, n):
     optimizer = BestOfN(problem(STEPS), generator(0), proxy=Linear, candidates=None, kl_budget=budget, batch=64)
     assert optimizer.per_design == n and nats(n) <= budget < nats(n + 1)
@@ -111,3 +111,7 @@ def test_a_weight_or_a_budget(name):
         made(name, 0.0)
     with pytest.raises(ValueError, match="kl_budget"):
         made(name, None)
+
+
+def test_the_nats_of_a_choice_among_n_by_hand():
+    assert [nats(n) for n in (1, 2, 32)] == pytest.approx([0, math.log(2) - 1 / 2, math.log(32) - 31 / 32])

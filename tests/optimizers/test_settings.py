@@ -8,6 +8,7 @@ from bbo_bench.testing.probe import Probe, problem_of
 WRONG = [
     ("cma_es", {"sigma": -1.0}, "sigma > 0"),
     ("cma_es", {"parents": 0.0}, "0 < parents <= 1"),
+    ("cma_es", {"parents": -0.5}, "0 < parents <= 1"),
     ("genetic", {"parents": 1}, "parents >= 2"),
     ("genetic", {"mutation_rate": 2.0}, "0 <= mutation_rate <= 1"),
     ("turbo", {"chunk": 0}, "chunk >= 1"),

@@ -416,7 +416,10 @@ def _add_commands_of_plugins(commands: argparse._SubParsersAction[argparse.Argum
     command.add_argument("name", metavar="NAME")
     command.add_argument("--data", type=Path, help="a CSV file, FASTA, lines, or a folder of PNG pictures")
     command.add_argument(
-        "--kind", dest="designs", choices=["vectors", "sequences", "images"], help="default: by the data"
+        "--kind",
+        dest="designs",
+        choices=["vectors", "sequences", "molecules", "images"],
+        help="default: by the data",
     )
     command.add_argument("--score", metavar="MODULE:FUNCTION", help="scores a batch (default: scores are told)")
     command.add_argument("--objective", metavar="EXPRESSION", help="of the table's columns that are scores, no design")

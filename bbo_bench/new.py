@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import string
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ import yaml
 from bbo_bench.own import DATA, PADDING
 from bbo_bench.plugins import KINDS, VARIABLE, UsageError, choices
 
-Kind = Literal["vectors", "sequences", "images"]
+Kind = Literal["vectors", "sequences", "molecules", "images"]
 HELD_OUT, FEWEST = 0.1, 20
 """Share of the designs that the prior does not see; how many designs there must be."""
 SCORED = 200
@@ -33,7 +34,7 @@ class Table(NamedTuple):
     arrays: dict[str, npt.NDArray[Any]]
     """What is kept of them."""
     base: str
-    """The class of `bbo_bench.own` that they are of."""
+    """The class that they are of, with its module."""
     denoiser: dict[str, Any]
     """Of a size that suits them."""
 
@@ -86,7 +87,10 @@ def task(
     }
     folder.mkdir(parents=True)
     np.savez_compressed(folder / DATA, held_out=held_out, names=np.array(names), **table.arrays)  # type: ignore[arg-type]
-    write(folder / "__init__.py", CODE, name=name, kind=class_name(name), base=table.base, n=n, source=data.name)
+    module, base = table.base.rsplit(".", 1)
+    write(
+        folder / "__init__.py", CODE, name=name, kind=class_name(name), module=module, base=base, n=n, source=data.name
+    )
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
     (folder / "prior.yaml").write_text(yaml.safe_dump(recipe(table, n), sort_keys=False))
     write(folder / "README.md", CARD, name=name, n=n, source=data.name, held=int(held_out.sum()), out=out)
@@ -155,8 +159,9 @@ def read(
         raise UsageError(f"there is no file {data}")
     if data.is_dir() or kind == "images":
         return _pictures(data)
+    molecules = kind == "molecules" or (kind is None and data.suffix.lower() in (".smi", ".smiles"))
     if data.suffix.lower() != ".csv":
-        return _sequences(*_lines(data), None)
+        return (_molecules if molecules else _sequences)(*_lines(data), None)
     frame = pd.read_csv(data)
     used = [each for each in frame if any(_mentions(text, each) for text in (objective or "", *constraints))]
     y = measured(frame, objective, constraints) if objective else np.full(len(frame), np.nan)
@@ -164,11 +169,12 @@ def read(
     names = [""] * len(frame) if heading is None else frame[heading].astype(str).tolist()
     rest = frame.drop(columns=[*used, *([heading] if heading is not None else [])])
     text = [each for each in rest if not pd.api.types.is_numeric_dtype(rest[each])]
-    if kind == "sequences" or (kind is None and len(text) == 1 and len(rest.columns) == 1):
-        column = next((each for each in text if str(each).lower() in HEADINGS), text[0] if text else None)
+    column = next((each for each in text if str(each).lower() in HEADINGS), text[0] if text else None)
+    molecules = molecules or (kind is None and str(column).lower() == "smiles")
+    if molecules or kind == "sequences" or (kind is None and len(text) == 1 and len(rest.columns) == 1):
         if column is None:
             raise UsageError(f"{data} has no column of text, which sequences are")
-        return _sequences(rest[column].astype(str).tolist(), names, y)
+        return (_molecules if molecules else _sequences)(rest[column].astype(str).tolist(), names, y)
     if text:
         raise UsageError(
             f"{data}: {', '.join(map(str, text))} {'are' if len(text) > 1 else 'is'} no numbers, which vectors are of; "
@@ -215,11 +221,11 @@ def recipe(table: Table, n: int) -> dict[str, Any]:
         "sampler": {"steps": 50, "eta": 1.0, "min_std": 0.01},
         "training": {
             "steps": 4000,
-            "batch_size": 256 if table.base != "Pictures" else 64,
+            "batch_size": 256 if not table.base.endswith("Pictures") else 64,
             "learning_rate": 0.001,
             "weight_decay": 0.0001,
             "ema_decay": 0.999,
-            "jitter": 0.1 if table.base == "Vectors" and n < 2000 else 0.0,
+            "jitter": 0.1 if table.base.endswith("Vectors") and n < 2000 else 0.0,
         },
         "consistency": {"steps": 50, "passes": 40, "trajectories": 256, "learning_rate": 0.001},
     }
@@ -241,7 +247,9 @@ def _vectors(
     d = x.shape[1]
     gated = {"_target_": "bbo_bench.diffusion.denoisers.GatedMLP", "dim": d, "width": 88, "depth": 2}
     plain = {"_target_": "bbo_bench.diffusion.denoisers.MLP", "dim": d, "width": 64 if d <= 8 else 256, "depth": 3}
-    table = Table({"x": x[rows], "columns": np.array(list(map(str, frame)))}, "Vectors", gated if d > 64 else plain)
+    table = Table(
+        {"x": x[rows], "columns": np.array(list(map(str, frame)))}, "bbo_bench.own.Vectors", gated if d > 64 else plain
+    )
     return table, [names[i] for i in rows], y[rows]
 
 
@@ -254,20 +262,47 @@ def _sequences(
     y = np.full(len(texts), np.nan) if y is None else y
     first = {text: i for i, text in reversed(list(enumerate(texts))) if text}
     rows = sorted(first.values())
-    kept = [texts[i] for i in rows]
-    length = max(map(len, kept), default=0)
-    letters = sorted({letter for text in kept for letter in text} - {PADDING})
-    varied = any(len(text) < length or PADDING in text for text in kept)
-    alphabet = [*letters, *([PADDING] if varied else [])]
+    table = _tokenized([list(texts[i]) for i in rows], PADDING, "bbo_bench.own.Tokens")
+    return table, [names[i] for i in rows], y[rows]
+
+
+def _molecules(
+    texts: list[str], names: list[str], y: npt.NDArray[np.float64] | None
+) -> tuple[Table, list[str], npt.NDArray[np.float64]]:
+    """Of SMILES; what is none, or several in one, is left out, and said."""
+    try:
+        from bbo_bench import molecules
+    except ImportError as error:
+        raise UsageError('molecules need RDKit and SELFIES: pip install "bbo-bench[molecule]"') from error
+    y = np.full(len(texts), np.nan) if y is None else y
+    found: dict[str, tuple[int, list[str]]] = {}
+    for i, text in enumerate(texts):
+        try:
+            name, tokens = molecules.tokens(text)
+        except ValueError as error:
+            print(f"left out: {names[i] or text}: {error}", file=sys.stderr)
+        else:
+            found.setdefault(name, (i, tokens))
+    rows = [i for i, _ in found.values()]
+    table = _tokenized([tokens for _, tokens in found.values()], molecules.PADDING, "bbo_bench.molecules.Molecules")
+    return table, [names[i] for i in rows], y[rows]
+
+
+def _tokenized(sequences: list[list[str]], padding: str, base: str) -> Table:
+    """Sequences of tokens, filled up to the longest where they differ in length."""
+    length = max(map(len, sequences), default=0)
+    letters = sorted({token for each in sequences for token in each} - {padding})
+    varied = any(len(each) < length or padding in each for each in sequences)
+    alphabet = [*letters, *([padding] if varied else [])]
     if len(alphabet) < 2:
         raise UsageError(f"expected sequences of two letters at least, got {', '.join(alphabet) or 'none'}")
-    number = {letter: i for i, letter in enumerate(alphabet)}
-    x = np.array([[number[letter] for letter in text.ljust(length, PADDING)] for text in kept], dtype=np.uint8)
+    number = {token: i for i, token in enumerate(alphabet)}
+    filled = [[*each, *[padding] * (length - len(each))] for each in sequences]
+    x = np.array([[number[token] for token in each] for each in filled], dtype=np.uint8)
     size = {"length": length, "tokens": len(alphabet)}
     short = {"_target_": "bbo_bench.diffusion.denoisers.Convolution", **size, "width": 64, "depth": 3, "kernel": 5}
     long = {"_target_": "bbo_bench.diffusion.denoisers.SequenceMLP", **size, "width": 240, "depth": 2}
-    table = Table({"x": x, "alphabet": np.array(alphabet)}, "Tokens", short if length <= 24 else long)
-    return table, [names[i] for i in rows], y[rows]
+    return Table({"x": x, "alphabet": np.array(alphabet)}, base, short if length <= 24 else long)
 
 
 def _lines(data: Path) -> tuple[list[str], list[str]]:
@@ -305,7 +340,7 @@ def _pictures(data: Path) -> tuple[Table, list[str], npt.NDArray[np.float64]]:
         "norm_num_groups": 8,
         "attention_head_dim": 16,
     }
-    table = Table({"x": np.stack(levels)[rows][:, None]}, "Pictures", network)
+    table = Table({"x": np.stack(levels)[rows][:, None]}, "bbo_bench.own.Pictures", network)
     return table, [files[i].stem for i in rows], np.full(len(rows), np.nan)
 
 
@@ -345,7 +380,7 @@ def _mentions(expression: str, column: object) -> bool:
 
 CODE = '''"""$name: designs like those of $source."""
 
-from bbo_bench.own import $base
+from $module import $base
 
 
 class $kind($base):

@@ -146,13 +146,14 @@ class Tokens(OwnTask):
     """Designs that are sequences of letters, of up to the length of the longest."""
 
     domain: Sequences
+    padding = PADDING
 
     def __init__(self, **constants: Any) -> None:
         super().__init__(**constants)
         self._x = self._x.long()
         alphabet = [str(token) for token in self._data["alphabet"]]
         self.domain = Sequences(self._x.shape[1], alphabet)
-        self._padding = alphabet.index(PADDING) if PADDING in alphabet else None
+        self._padding = alphabet.index(self.padding) if self.padding in alphabet else None
 
     def codec(self, data: Tensor | None = None) -> Codec:
         """See `DiffusionTask.codec`."""
@@ -160,7 +161,7 @@ class Tokens(OwnTask):
 
     def given(self, x: Tensor) -> list[str]:
         """See `OwnTask.given`: strings without padding."""
-        return [text.replace(PADDING, "") for text in self.domain.text(x)]
+        return [text.replace(self.padding, "") for text in self.domain.text(x)]
 
     def notation(self) -> Notation:
         """See `Task.notation`: letters, without padding."""
@@ -169,7 +170,7 @@ class Tokens(OwnTask):
         def parse(text: str) -> Tensor:
             text = text.upper() if upper else text
             return self.domain.parse(
-                [text + PADDING * (self.domain.length - len(text)) if self._padding is not None else text]
+                [text + self.padding * (self.domain.length - len(text)) if self._padding is not None else text]
             )[0]
 
         return Notation("sequence", parse, self.given)

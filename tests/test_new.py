@@ -11,6 +11,7 @@ import yaml
 from PIL import Image
 
 from bbo_bench import load_task
+from bbo_bench.molecules import Molecules
 from bbo_bench.new import measured, read
 from bbo_bench.own import Pictures, Tokens, Vectors
 from bbo_bench.plugins import UsageError
@@ -21,6 +22,9 @@ def heaviest(x):
 
 def acid(sequences):
     return [sequence.count("D") + sequence.count("E") for sequence in sequences]
+
+def carbons(smiles):
+    return [text.upper().count("C") for text in smiles]
 """
 
 
@@ -107,6 +111,39 @@ def test_a_table_with_a_function_becomes_a_task_that_runs(here, cli):
     assert cli("check", "task=peptides").status == 0
     scored = cli("score", "task=peptides", "peptides.txt")
     assert scored.status == 0, scored.err
+
+
+def test_molecules_become_a_task(here, cli):
+    molecule = load_task("molecule")
+    texts = molecule.notation().text(molecule.reference()[:60])
+    extra = ["C[N+](C)(C)CC(=O)[O-] betaine", "C[C@H](N)C(=O)O alanine", "CC(=O)[O-].[Na+] salt", "C(C nothing"]
+    (here / "own.smi").write_text("\n".join([*texts, *extra, texts[0]]))
+    made = cli("new", "task", "compounds", "--data", "own.smi", "--score", "own_scores:carbons")
+    assert made.status == 0, made.err
+    assert "left out: salt: it is more than one molecule" in made.err
+    assert "left out: nothing: RDKit reads no molecule from 'C(C'" in made.err
+    task = load_task("compounds")
+    assert isinstance(task, Molecules)
+    x, names = task.catalogue()
+    assert len(x) == 62 and names[-2:] == ["betaine", "alanine"]
+    assert task.given(x)[:60] == texts and bool(task.valid(x).all())
+    assert task.given(task.notation().parse("C[C@H](N)C(=O)O")[None]) == ["C[C@H](N)C(=O)O"], (
+        "its data have such stereo"
+    )
+    with pytest.raises(ValueError, match="it has P; designs are made of"):
+        task.notation().parse("CP")
+    trained_quickly(here / "plugins/tasks/compounds")
+    assert cli("prior", "train", "task=compounds").status == 0
+    ran = cli(
+        "run",
+        "task=compounds",
+        "optimizer=genetic",
+        "budget.rounds=[8,8]",
+        "budget.evaluation=8",
+        "budget.validation=0",
+    )
+    assert ran.status == 0, ran.err
+    assert cli("check", "task=compounds").status == 0
 
 
 def test_low_scores_may_be_good(here, cli):

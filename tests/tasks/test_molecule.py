@@ -18,12 +18,12 @@ from torch import Tensor
 
 from bbo_bench.device import limited_threads
 from bbo_bench.metrics.diversity import unique
+from bbo_bench.molecules import along_the_longest_path
 from bbo_bench.plugins import find
 from bbo_bench.seeding import generator
 from bbo_bench.tasks import molecule
 from bbo_bench.tasks.molecule import Molecule, chemistry, scores
 from bbo_bench.tasks.molecule.build_data import NEAR_DUPLICATE, words
-from bbo_bench.tasks.molecule.notation import along_the_longest_path
 
 FOLDER = Path(molecule.__file__).parent
 NAMES = ("molecule", "molecule_qed", "molecule_plogp", "molecule_celecoxib")

@@ -37,23 +37,39 @@ def script(page: Path) -> str:
     return "\n".join(lines)
 
 
-SLOW = {"first_comparison", "own_optimizer", "fine_tuning_method", "reading_the_report", "scaling_out"}
-"""Pages that take more than a minute."""
+QUICK = {"designs", "library", "watch", "comparison"}
+"""Pages and notebooks that take seconds, not minutes."""
 
 
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, marks=pytest.mark.slow if page.stem in SLOW else (), id=page.stem)
+        pytest.param(page, marks=() if page.stem in QUICK else pytest.mark.slow, id=page.stem)
         for page in PAGES
         if "```" in page.read_text()
     ],
 )
 def test_what_a_page_shows_works(page, tmp_path):
+    executed(["bash", "-c", script(page)], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "notebook",
+    [
+        pytest.param(path, marks=() if path.stem in QUICK else pytest.mark.slow, id=path.stem)
+        for path in sorted((ROOT / "examples").glob("*/*.py"))
+    ],
+)
+def test_notebooks_run_from_top_to_bottom(notebook, tmp_path):
+    executed([sys.executable, str(notebook)], tmp_path)
+    assert list(tmp_path.glob("*.png"))
+
+
+def executed(command: list[str], folder: Path) -> None:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
     environment.pop("BBO_BENCH_PLUGINS", None)
-    done = subprocess.run(["bash", "-c", script(page)], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:] + done.stdout[-1000:]
 
 

@@ -19,6 +19,7 @@ from bbo_bench.recorded import recorded_task
 from bbo_bench.report import (
     across,
     aggregate,
+    columns,
     figures,
     highlights,
     html,
@@ -99,6 +100,7 @@ def _write_tables(
     costs.to_csv(out / "cost.csv", index=False)
     found = typeset.result_tables(results, kin)
     (out / "results.tex").write_text(typeset.latex(found, command), encoding="utf-8")
+    (out / "columns.tex").write_text(columns.latex(results, kin, command), encoding="utf-8")
     blocks = [typeset.text(found)]
     if over is not None:
         over.to_csv(out / "over_tasks.csv", index=False)

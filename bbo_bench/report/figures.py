@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
-from bbo_bench.names import AXES, DATA, PRIOR, reference, short
+from bbo_bench.names import DATA, PRIOR, reference, short
 from bbo_bench.report.families import Families, distinct
 from bbo_bench.report.layout import panels
-from bbo_bench.report.style import BEHIND, Style, style
+from bbo_bench.report.style import BEHIND, Style, axis_label, style
 
 CURVES = ("distinct_top", "reward_mean", "best", "validity", "elbo_z", "pairwise", "proxy_gap")
 TRADE_OFFS = ("validity", "elbo_z", "pairwise")
@@ -59,7 +59,7 @@ def trade_off(results: pd.DataFrame, families: Families) -> Figure:
             front(panel, fronts[base], metric, style(base), list(families[base].values()))
         data_mark(panel, means, metric)
         scale(panel, metric)
-        panel.set_xlabel(AXES["reward_mean"])
+        panel.set_xlabel(axis_label("reward_mean"))
 
     star: dict[str, Any] = {"marker": "*", "markersize": 12, "markerfacecolor": "none", "linestyle": ""}
     data = Line2D([], [], color=DATA_COLOR, label=DATA, **star)

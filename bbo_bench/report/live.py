@@ -13,11 +13,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bbo_bench.names import AXES
 from bbo_bench.report.document import write_report
 from bbo_bench.report.figures import key
 from bbo_bench.report.layout import legend, theme
-from bbo_bench.report.style import style
+from bbo_bench.report.style import axis_label, style
 from bbo_bench.status import status, survey
 from bbo_bench.untrusted import DAMAGE
 
@@ -108,7 +107,7 @@ def _drawn(rows: pd.DataFrame) -> str:
             for (optimizer, _), line in rows.groupby(["optimizer", "run"]):
                 look = style(str(optimizer))
                 panel.plot(line["queries"], line[metric], color=look.color, marker=look.marker, markersize=3, alpha=0.7)
-            panel.set(xlabel="queries", ylabel=AXES.get(metric, metric))
+            panel.set(xlabel="queries", ylabel=axis_label(metric))
         legend(figure, [key(str(name), style(str(name)).line) for name in rows["optimizer"].unique()])
         buffer = BytesIO()
         figure.savefig(buffer, format="png", dpi=110)

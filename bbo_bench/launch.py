@@ -29,6 +29,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bbo_bench.arguments import check_arguments
+from bbo_bench.board import Board
 from bbo_bench.plan import ConfigError, Plan, check_names, reason, shown, takes
 from bbo_bench.plugins import KINDS, Choice, Kind, choices, suggestion, unknown
 from bbo_bench.status import PLANNED, PLANS, estimate
@@ -194,6 +195,11 @@ class Sweep(Callback):
 
     def __init__(self) -> None:
         self.plans: list[Plan] = []
+        self._board: Board | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as processes that make the runs get a copy each."""
+        return {"plans": [], "_board": None}
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Compose and check every run."""
@@ -212,6 +218,8 @@ class Sweep(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print a line per failed run, with its reason, and make the command exit non-zero."""
+        if self._board:
+            self._board.stop()
         notes = Path(config.hydra.sweep.dir).absolute()
         failed = {i: _outcome(plan, Note(notes, i)) for i, plan in enumerate(self.plans)}
         failed = {i: why for i, why in failed.items() if why}
@@ -234,7 +242,9 @@ class Sweep(Callback):
                     plan.parent.rmdir()
         notes.mkdir(parents=True)
         (notes / PLANNED).write_text("\n".join(map(str, folders)), encoding="utf-8")
-        print(estimate(folders, rounds, _processes(settings.launcher)), file=sys.stderr)
+        at_once = _processes(settings.launcher)
+        print(estimate(folders, rounds, at_once), file=sys.stderr)
+        self._board = Board(folders, rounds, at_once).start()
 
     def _check_folders(self) -> None:
         seen: set[Path] = set()
@@ -262,8 +272,8 @@ def _check_pairs(plans: Sequence[Plan], *, told: bool = False) -> None:
 
 
 def _line(settings: Any) -> int:
-    """The line of a run's progress bar: runs of one machine that go side by side have different ones."""
-    return int(settings.job.num % (_processes(settings.launcher) or 1))
+    """The line of a run's progress bar, below the sweep's: runs that go side by side have different ones."""
+    return 1 + int(settings.job.num % (_processes(settings.launcher) or 1))
 
 
 def _processes(launcher: Any) -> int | None:

@@ -15,7 +15,9 @@ HEADINGS = {"score": "score", "reward_mean": "mean", "validity": "valid", "vendi
 """The columns."""
 HIGHEST = ("score", "normalized", "reward_mean", "validity")
 """Those of which the highest value is the best, and set in bold."""
-CAPTION = r"interquartile means over seeds at the end of the budget; 95\% intervals below and above, the highest in bold."
+CAPTION = (
+    r"interquartile means over seeds at the end of the budget; 95\% intervals below and above, the highest in bold."
+)
 
 
 class Column(NamedTuple):

@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from bbo_bench import __version__, desk
+from bbo_bench.costs import seconds
 from bbo_bench.library import load_task
 from bbo_bench.plugins import KINDS, Choice, Kind, PluginError, UsageError, choices, find, unknown
 
@@ -118,18 +119,32 @@ def status(parsed: argparse.Namespace) -> int:
 
 
 def list_plugins(parsed: argparse.Namespace) -> int:
-    """All tasks and optimizers, a line each, and the names of budgets and presets."""
+    """All tasks and optimizers, a line each, variants below what they vary; the names of budgets and presets."""
     found = {kind: choices(kind) for kind in KINDS}
-    width = max((len(name) for names in found.values() for name in names), default=0)
+    width = max((len(name) for names in found.values() for name in names), default=0) + 2
+    costs = seconds()
     for kind, names in found.items():
-        print(f"{kind}s:")
-        for choice in names.values():
+        note = "; min: minutes of a run of `standard` on airfoils, one core" if kind == "optimizer" else ""
+        print(f"{kind}s{note}:")
+        for choice in sorted(names.values(), key=_place):
+            name = choice.name if _leads(choice) else f"  {choice.name}"
+            cost = f"{costs[choice.name] / 60:4.1f} min  " if choice.name in costs else " " * 10
             missing = f" [needs {', '.join(choice.missing)}: {choice.remedy}]" if choice.missing else ""
-            print(f"  {choice.name:{width}}  {choice.summary}{missing}")
+            print(f"  {name:{width}}  {cost if kind == 'optimizer' else ''}{choice.summary}{missing}")
     for group, option in {"budget": "budget=", "experiment": "+experiment="}.items():
         files = sorted((Path(__file__).parent / "conf" / group).glob("*.yaml"))
         print(f"{option}{'|'.join(file.stem for file in files)}")
     return 0
+
+
+def _leads(choice: Choice) -> bool:
+    """Whether a choice has the name of its folder, and so is what the others there vary."""
+    return choice.name == choice.file.parent.name
+
+
+def _place(choice: Choice) -> tuple[str, bool, str]:
+    """Variants come after what they vary."""
+    return choice.file.parent.name, not _leads(choice), choice.name
 
 
 def show(parsed: argparse.Namespace) -> int:

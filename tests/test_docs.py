@@ -41,6 +41,7 @@ QUICK = {"designs", "library", "watch", "comparison"}
 """Pages and notebooks that take seconds, not minutes."""
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "page",
     [
@@ -53,6 +54,7 @@ def test_what_a_page_shows_works(page, tmp_path):
     executed(["bash", "-c", script(page)], tmp_path)
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "notebook",
     [

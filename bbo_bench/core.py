@@ -211,7 +211,7 @@ class Task(ABC):
         return ["" if valid else "not valid" for valid in self.valid(x).tolist()]
 
     def catalogue(self) -> tuple[Tensor, list[str]]:
-        """All `n x shape` real designs that are known, and the name of each, empty where it has none."""
+        """Real `n x shape` designs to compare with, and the name of each, empty where it has none."""
         x = self.reference()
         return x, [""] * len(x)
 

@@ -23,6 +23,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 from torch import Tensor
 
+from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.domains import Sequences
 from bbo_bench.io import Entry, Format, Notation, entry, lines_format
 from bbo_bench.own import Tokens
@@ -83,7 +84,7 @@ def fingerprint(text: str) -> npt.NDArray[np.uint8]:
     return np.zeros(BITS, np.uint8) if found is None else MORGAN.GetFingerprintAsNumPy(found)
 
 
-class Molecular:
+class Molecular(DiffusionTask):
     """What tasks share whose designs are strings of SELFIES tokens, which `[nop]` fills up."""
 
     domain: Sequences

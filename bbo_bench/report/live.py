@@ -68,7 +68,7 @@ def write_live(folders: Sequence[Path], out: Path | None = None, every: float = 
     out = out or folders[0] / "report"
     out.mkdir(parents=True, exist_ok=True)
     pictures = "".join(
-        f'<h2>{escape(task)}</h2><img alt="curves" src="data:image/png;base64,{_drawn(rows)}">'
+        f'<h2>{escape(str(task))}</h2><img alt="curves" src="data:image/png;base64,{_drawn(rows)}">'
         for task, rows in so_far(folders).groupby("task")
     )
     text = PAGE.format(

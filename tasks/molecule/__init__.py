@@ -10,19 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.domains import Sequences
 from bbo_bench.molecules import Molecular, smiles
 from bbo_bench.parallel import pmap
 from bbo_bench.tasks.molecule import chemistry
 from bbo_bench.tasks.molecule.autoencoder import Autoencoder
 
-
 SHOWN = 5
 """One of how many molecules is compared with a design: RDKit needs a millisecond for each."""
 
 
-class Molecule(Molecular, DiffusionTask):
+class Molecule(Molecular):
     """A score of molecules, written as 48 tokens of SELFIES, which the padding token `[nop]` fills up.
 
     A string that is no molecule, for instance one of padding alone, is infeasible. Padding in the middle is skipped.

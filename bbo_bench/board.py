@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import Self
@@ -42,7 +43,8 @@ class Board:
         """Look a last time, and leave the bar as it is."""
         self._ended.set()
         self._thread.join()
-        self._look()
+        with suppress(OSError):
+            self._look()
         self._bar.close()
 
     @property
@@ -51,7 +53,8 @@ class Board:
 
     def _watch(self) -> None:
         while not self._ended.wait(EVERY):
-            self._look()
+            with suppress(OSError):  # a file system that is away for a moment
+                self._look()
 
     def _look(self) -> None:
         """Read the runs that have committed a round since."""
@@ -60,17 +63,18 @@ class Board:
                 self._stamps[folder], self._runs[folder] = stamp, progress(folder)
         runs = list(self._runs.values())
         done = [each for each in runs if each.state == "complete"]
-        left = seconds_left(runs, self._rounds, Times([*self._earlier, *done]))
+        ended = [each.state in ("complete", "failed") for each in runs]
+        still = [pair for pair, over in zip(zip(runs, self._rounds, strict=True), ended, strict=True) if not over]
+        left = seconds_left([run for run, _ in still], [rounds for _, rounds in still], Times([*self._earlier, *done]))
         if left is not None:
-            self._bar.set_postfix_str(
-                f"about {duration(left / min(self._processes, max(1, len(runs) - len(done))))} left"
-            )
+            self._bar.set_postfix_str(f"about {duration(left / min(self._processes, len(still)))} left")
         self._bar.update(len(done) - self._bar.n)
 
 
 def _stamp(folder: Path) -> float:
-    """When a run last committed a round; 0 before the first."""
-    try:
-        return (folder / "provenance.json").stat().st_mtime
-    except OSError:
-        return 0.0
+    """When a run last committed a round, or failed; 0 before either."""
+    latest = 0.0
+    for name in ("provenance.json", "error.txt"):
+        with suppress(OSError):
+            latest = max(latest, (folder / name).stat().st_mtime)
+    return latest

@@ -69,6 +69,7 @@ class Campaign:
         folder: Where everything is kept; taken up where there is a campaign already.
         rounds: Designs per round.
         evaluation: Designs recommended after every round, of which naturalness and diversity are measured.
+        minimize: Whether low scores are good: they are recorded, and metrics are of them, with the other sign.
         seed: Everything random derives from it.
         device: `auto`, `cpu`, `cuda` or `mps`.
         threads: Of a CPU.
@@ -91,6 +92,7 @@ class Campaign:
         *,
         rounds: Sequence[int],
         evaluation: int = 256,
+        minimize: bool = False,
         seed: int = 0,
         device: str = "auto",
         threads: int = 1,
@@ -110,7 +112,7 @@ class Campaign:
             load_task(task) if isinstance(task, str) else task,
             builder(optimizer, settings) if isinstance(optimizer, str) else optimizer,
             Path(folder),
-            config,
+            config | ({"minimize": True} if minimize else {}),
         )
 
     @classmethod
@@ -123,6 +125,7 @@ class Campaign:
     def _begin(self, task: Task, build: Build, folder: Path, config: Mapping[str, Any]) -> None:
         self.task, self.folder = task, folder
         self._build, self._config = build, {**config, "scores": "told"}
+        self.sign = -1 if config.get("minimize") or getattr(task, "sign", 1) < 0 else 1
         budget = config["budget"]
         self._budget = Budget(tuple(budget["rounds"]), budget["evaluation"], 0)
 
@@ -142,9 +145,7 @@ class Campaign:
             x = self._asked(record, loop)
         return Asked(loop.round, ids(loop.round, len(x)), x)
 
-    def tell(
-        self, names: Sequence[str], scores: Sequence[float], missing: Missing = "refuse", minimize: bool = False
-    ) -> Verdict:
+    def tell(self, names: Sequence[str], scores: Sequence[float], missing: Missing = "refuse") -> Verdict:
         """Take the scores of the designs that were asked for, in any order, and commit the round.
 
         A design with several scores has their mean. One that cannot be made counts as the worst that was measured.
@@ -153,7 +154,6 @@ class Campaign:
             names: Ids of designs.
             scores: Their scores; −inf for one that cannot be made, NaN for none.
             missing: What designs without a score are.
-            minimize: Whether low scores are good: they are told, and recorded, with the other sign.
 
         Raises:
             CampaignError: If nothing was asked, an id is unknown, or a design has no score.
@@ -162,7 +162,7 @@ class Campaign:
             if record.kept() is None:
                 raise CampaignError(f"{self.folder} has no designs that wait for scores; ask first")
             x = self._asked(record, loop)
-            true = matched(names, scores, ids(loop.round, len(x)), missing, -1 if minimize else 1)
+            true = matched(names, scores, ids(loop.round, len(x)), missing, self.sign)
             rows = (~true.isnan()).nonzero()[:, 0]
             x, true = x[rows], true[rows]
             before = record.column("ledger.csv", "observed")

@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 after an error, 130 after Ctrl-C.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if os.getcwd() not in sys.path:  # for functions of one's own, which a task's score may be
+        sys.path.append(os.getcwd())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show é shows something
@@ -63,6 +65,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except RuntimeError as error:
+        if not _expected(error):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _expected(error: RuntimeError) -> bool:
+    """Whether a message says all: of a folder, a task or an optimizer that cannot be used."""
+    from bbo_bench.loop import OptimizerError
+    from bbo_bench.oracle import TaskError
+    from bbo_bench.record import RecordError
+
+    return isinstance(error, OptimizerError | RecordError | TaskError)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -182,6 +198,8 @@ def card(parsed: argparse.Namespace) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of constants that were measured elsewhere: they are measured here
         task = load_task(choice.name, **settings)  # type: ignore[arg-type]
+    if not task.scored:
+        raise UsageError(f"{choice.name} has no score of its own to be measured; ask for its designs (bbo-bench ask)")
     figures = measure(task)
     print(_indented(figures), end="")
     if parsed.write:
@@ -384,6 +402,7 @@ def _add_commands_of_designs(commands: argparse._SubParsersAction[argparse.Argum
         help="of `run`, to begin: task= optimizer= budget.rounds=[..]",
     )
     command.add_argument("--format", default="csv", help="of the designs: csv, smi, fasta, dat... (default: csv)")
+    command.add_argument("--minimize", action="store_true", help="low scores are good; said when a campaign begins")
     command.set_defaults(command=desk.ask)
     command = commands.add_parser("tell", help="a campaign: take the scores of its round, and say what they show")
     command.add_argument("folder", type=Path, metavar="FOLDER")
@@ -393,7 +412,6 @@ def _add_commands_of_designs(commands: argparse._SubParsersAction[argparse.Argum
         "--missing", choices=["refuse", "infeasible", "left-out"], default="refuse",
         help="what designs without a score are: a mistake, such as cannot be made, or such as nobody tried",
     )  # fmt: skip
-    command.add_argument("--minimize", action="store_true", help="low scores are good")
     command.set_defaults(command=desk.tell)
     command = commands.add_parser("score", help="score designs in files: SMILES, FASTA, coordinates, tables, pictures")
     command.add_argument("task", metavar="task=NAME")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from bbo_bench.plugins import KINDS, UsageError, find
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bbo_bench.campaign import Campaign, Verdict
     from bbo_bench.core import Task
     from bbo_bench.plan import Plan
@@ -24,6 +25,8 @@ EMPTY = ("", "nan", "na", "n/a", "-", "none", "null")
 """Cells that hold no score."""
 SHOWN = ("best", "top10", "validity", "elbo_z", "pairwise", "unique")
 """Metrics that are said of a round."""
+MEASURED = ("best", "top10")
+"""Those in units of the scores."""
 
 
 def score(parsed: argparse.Namespace) -> int:
@@ -69,18 +72,21 @@ def export(parsed: argparse.Namespace) -> int:
     with np.load(existing(parsed.run / "designs.npz")) as file:
         queried = [torch.as_tensor(file[f"queried_{i}"]) for i in range(len(file.files))]
     with existing(parsed.run / "ledger.csv").open(newline="", encoding="utf-8") as opened:
-        observed = torch.tensor([float(row["observed"]) for row in csv.DictReader(opened)], dtype=torch.double)
+        ledger = list(csv.DictReader(opened))
     told = plan.config.get("scores") == "told" or not task.scored
     if parsed.queried or told:
-        x, y = torch.cat(queried), observed
+        column = "true" if told else "observed"  # what cannot be made was observed as the worst, and is none
+        x, y = torch.cat(queried), torch.tensor([float(row[column]) for row in ledger], dtype=torch.double)
     else:
         with np.load(existing(parsed.run / "recommended.npz")) as file:
             x = torch.as_tensor(file[f"recommended_{len(queried) - 1}"])
         y = true_scores(task, x)
+    sign = -1 if plan.config.get("minimize") or getattr(task, "sign", 1) < 0 else 1
     rows = best(task, x, y, parsed.top, distinct=parsed.distinct)
+    rows = rows[y[rows].isfinite()]
     names = [f"{i + 1:0{len(str(len(rows)))}}" for i in range(len(rows))]
     for name, row, text in zip(names, rows.tolist(), texts(task, x[rows]), strict=True):
-        print(f"{name}  {float(y[row]):.4g}  {text}".rstrip())
+        print(f"{name}  {sign * float(y[row]):.4g}  {text}".rstrip())
     suffix = f".{parsed.format.lstrip('.')}"
     if parsed.out is None:
         parsed.out = parsed.run / "export"
@@ -97,6 +103,8 @@ def ask(parsed: argparse.Namespace) -> int:
     folder = parsed.folder
     if parsed.settings:
         plan = replace(composed(["budget.validation=0", *parsed.settings]), folder=folder)
+        if parsed.minimize:
+            plan = replace(plan, config={**plan.config, "minimize": True})
     elif (folder / "config.yaml").exists():
         plan = recorded(folder)
     else:
@@ -123,28 +131,33 @@ def ask(parsed: argparse.Namespace) -> int:
 def tell(parsed: argparse.Namespace) -> int:
     """Take the scores of a campaign's round."""
     campaign = campaign_of(recorded(parsed.folder))
-    objective = getattr(campaign.task, "objective", None)
-    if objective is None or parsed.column is not None:
+    objective, constraints = asked_for(campaign.task)
+    if parsed.column is not None or (objective, constraints) == ("score", ()):
         names, scores = read_scores(parsed.scores, parsed.column)
     else:
-        names, scores = measurements(parsed.scores, objective, campaign.task.constraints)  # type: ignore[attr-defined]
-    low = parsed.minimize or getattr(campaign.task, "sign", 1) < 0
-    verdict = campaign.tell(names, scores, parsed.missing.replace("-", " "), low)
-    print("\n".join(said(verdict)))
+        names, scores = measurements(parsed.scores, objective, constraints)
+    verdict = campaign.tell(names, scores, parsed.missing.replace("-", " "))
+    print("\n".join(said(verdict, campaign.sign)))
     return 0
 
 
 def measured_columns(task: Task) -> list[str]:
     """What is to be filled in of a design."""
-    expressions = [getattr(task, "objective", None) or "score", *getattr(task, "constraints", ())]
-    return list(dict.fromkeys(word for each in expressions for word in re.findall(r"[^\W\d]\w*", each)))
+    from bbo_bench.new import columns_in
+
+    objective, constraints = asked_for(task)
+    return list(dict.fromkeys(word for each in (objective, *constraints) for word in columns_in(each)))
 
 
-def said(verdict: Verdict) -> list[str]:
-    """What a round has come to, in lines."""
-    numbers = [
-        f"{key} {verdict.metrics[key]:.3g}" for key in SHOWN if not math.isnan(verdict.metrics.get(key, math.nan))
-    ]
+def asked_for(task: Task) -> tuple[str, tuple[str, ...]]:
+    """The objective and the constraints of a task, as expressions of what is measured."""
+    return getattr(task, "objective", None) or "score", tuple(getattr(task, "constraints", ()))
+
+
+def said(verdict: Verdict, sign: int) -> list[str]:
+    """What a round has come to, in lines; scores as they were told."""
+    known = {key: verdict.metrics[key] for key in SHOWN if not math.isnan(verdict.metrics.get(key, math.nan))}
+    numbers = [f"{key} {value * (sign if key in MEASURED else 1):.3g}" for key, value in known.items()]
     lines = [f"round {verdict.round} is told, {verdict.metrics['queries']} designs in all: {', '.join(numbers)}"]
     if verdict.calibration:
         found = verdict.calibration
@@ -190,10 +203,26 @@ def measurements(path: Path, objective: str, constraints: Sequence[str]) -> tupl
 
     from bbo_bench.new import measured
 
-    frame = pd.read_csv(existing(path), dtype={"id": str}, na_values=[*EMPTY])
+    frame = pd.read_csv(existing(path), dtype=str, keep_default_na=False, skipinitialspace=True)
     if "id" not in frame:
         raise UsageError(f"{path}: expected a column id, got {', '.join(map(str, frame.columns))}")
-    return frame["id"].tolist(), measured(frame, objective, constraints).tolist()
+    frame = frame[frame["id"].str.strip() != ""]  # which spreadsheets leave below a table
+    cells = frame.drop(columns="id").apply(lambda column: column.str.strip().str.lower())
+    cannot = cells.isin(INFEASIBLE).any(axis=1).to_numpy()
+    numbers = cells.mask(cells.isin([*EMPTY, *INFEASIBLE])).apply(_numbers)
+    scores = measured(numbers, objective, constraints)
+    scores[cannot] = -math.inf
+    return frame["id"].str.strip().tolist(), scores.tolist()
+
+
+def _numbers(column: pd.Series[Any]) -> pd.Series[Any]:
+    """A column as numbers; as it is where a cell is none."""
+    import pandas as pd
+
+    try:
+        return pd.to_numeric(column)
+    except ValueError:
+        return column
 
 
 def campaign_of(plan: Plan) -> Campaign:

@@ -148,7 +148,7 @@ def formats(task: Task) -> dict[str, Format]:
     found = {suffix: Format(None, _drawn(task, suffix), single=True) for suffix in PICTURES}
     found[".npz"] = _arrays(task)
     if notation is not None:
-        lines, fasta = Format(_lines(notation), _written_lines(notation)), fasta_format(notation)
+        lines, fasta = lines_format(notation), fasta_format(notation)
         found |= {".csv": _words(notation), ".txt": lines, ".fasta": fasta, ".fa": fasta}
     elif isinstance(task.domain, Box):
         found[".csv"] = _numbers(task, task.domain)
@@ -157,23 +157,26 @@ def formats(task: Task) -> dict[str, Format]:
 
 def lines_format(notation: Notation) -> Format:
     """A design per line, with its name after it, if it has one."""
-    return Format(_lines(notation), _written_lines(notation))
+    return Format(_reader(notation), _written_lines(notation))
 
 
 def fasta_format(notation: Notation) -> Format:
     """FASTA: `>` and a name, then lines of a sequence; without any name, a sequence per line."""
 
-    def records(content: bytes, column: str | None) -> list[Entry]:
-        text = _text(content)
-        if not text.lstrip().startswith(">"):
-            return _lines(notation)(content, column)
-        blocks = [block.splitlines() for block in text.lstrip()[1:].split("\n>")]
-        return [_parsed(notation, head.strip(), "".join("".join(rest).split())) for head, *rest in blocks]
-
     def written(x: Tensor, names: Sequence[str]) -> bytes:
         return "".join(f">{name}\n{text}\n" for name, text in zip(names, notation.text(x), strict=True)).encode()
 
-    return Format(records, written)
+    return Format(_reader(notation), written)
+
+
+def records(content: bytes) -> list[tuple[str, str]]:
+    """Names and texts of FASTA; without any `>`, of a text and perhaps a name per line."""
+    text = _text(content)
+    if text.lstrip().startswith(">"):
+        blocks = [block.splitlines() for block in text.lstrip()[1:].split("\n>")]
+        return [(head.strip(), "".join("".join(rest).split())) for head, *rest in blocks]
+    rows = [line.split(maxsplit=1) for line in text.splitlines() if line.strip()]
+    return [("".join(rest).strip(), first) for first, *rest in rows]
 
 
 def entry(name: str, made: Callable[[], Tensor]) -> Entry:
@@ -240,10 +243,9 @@ def _parsed(notation: Notation, name: str, text: str) -> Entry:
     return entry(name, lambda: notation.parse(text))
 
 
-def _lines(notation: Notation) -> Callable[[bytes, str | None], list[Entry]]:
+def _reader(notation: Notation) -> Callable[[bytes, str | None], list[Entry]]:
     def read(content: bytes, column: str | None) -> list[Entry]:
-        rows = [line.split(maxsplit=1) for line in _text(content).splitlines() if line.strip()]
-        return [_parsed(notation, "".join(rest).strip(), text) for text, *rest in rows]
+        return [_parsed(notation, name, text) for name, text in records(content)]
 
     return read
 

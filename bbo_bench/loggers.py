@@ -62,7 +62,7 @@ class TensorBoard(Logger):
 
 
 class MLflow(Logger):
-    """A run in MLflow's local store, the folder `mlruns` beside the experiments."""
+    """A run in MLflow's local store, `mlflow.db` beside the experiments."""
 
     module = "mlflow"
 
@@ -136,7 +136,8 @@ def check(names: Sequence[str]) -> None:
 def told(names: Sequence[str], folder: Path, config: Mapping[str, Any]) -> Iterator[list[Logger]]:
     """Loggers of one run, closed at its end."""
     with ExitStack() as stack:
-        made = [LOGGERS[name](folder, config) for name in names]
-        for logger in made:
-            stack.callback(logger.close)
+        made = []
+        for name in names:
+            made.append(LOGGERS[name](folder, config))
+            stack.callback(made[-1].close)
         yield made

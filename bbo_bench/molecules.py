@@ -41,6 +41,9 @@ PICTURE = 400
 MORGAN = GetMorganGenerator(radius=2, fpSize=BITS)
 BONDS = selfies.get_preset_constraints("default")
 """How many bonds an atom can have, to SELFIES 2.1.1."""
+SYMBOLS = {Chem.BondType.SINGLE: "", Chem.BondType.DOUBLE: "=", Chem.BondType.TRIPLE: "#"}
+ORGANIC = ("B", "C", "N", "O", "P", "S", "F", "Cl", "Br", "I")
+"""What SMILES writes without brackets."""
 OTHERS = re.compile(r"\[[=#/\\-]*(Branch|Ring)")
 """Tokens of SELFIES that are no atoms."""
 _BONDING = RLock()
@@ -222,7 +225,10 @@ def design(domain: Sequences, found: Chem.Mol) -> Tensor:
     """
     if "." in Chem.MolToSmiles(found):
         raise ValueError("it is more than one molecule, a salt or a mixture: give the one that counts")
-    writings = [list(selfies.split_selfies(selfies.encoder(text))) for text in written(found)]
+    try:
+        writings = writings_of(found)
+    except ValueError as error:
+        raise ValueError(_why_none(domain, found) or str(error)) from error
     unknown = [sorted(set(each) - set(domain.alphabet)) for each in writings]
     fitting = [each for each, missing in zip(writings, unknown, strict=True) if not missing]
     if not fitting:
@@ -241,7 +247,7 @@ def tokens(text: str) -> tuple[str, list[str]]:
     name = Chem.MolToSmiles(found)
     if "." in name:
         raise ValueError("it is more than one molecule, a salt or a mixture")
-    return name, list(selfies.split_selfies(selfies.encoder(written(found)[0])))
+    return name, writings_of(found)[0]
 
 
 def padded(domain: Sequences, tokens: Sequence[str]) -> Tensor:
@@ -284,8 +290,11 @@ def from_selfies(text: str) -> Chem.Mol:
 
 
 def is_selfies(text: str) -> bool:
-    """Whether a text is of tokens in brackets alone, of which SELFIES knows the first."""
-    return text.startswith("[") and text.endswith("]") and "[C]" in text
+    """Whether a text is of tokens in brackets alone, and no SMILES."""
+    if not re.fullmatch(r"(\[[^\[\]]+\])+", text):
+        return False
+    with rdBase.BlockLogs():
+        return Chem.MolFromSmiles(text) is None or "[C]" in text
 
 
 def along_the_longest_path(smiles: str) -> str:
@@ -302,9 +311,8 @@ def along_the_longest_path(smiles: str) -> str:
     ends = max(combinations(atoms, 2), key=lambda pair: distance[pair])
     path = Chem.GetShortestPath(molecule, *ends)
     follower = dict(pairwise(path))
-    symbols = {Chem.BondType.SINGLE: "", Chem.BondType.DOUBLE: "=", Chem.BondType.TRIPLE: "#"}
     bonds = {
-        frozenset((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())): symbols[bond.GetBondType()]
+        frozenset((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())): SYMBOLS[bond.GetBondType()]
         for bond in molecule.GetBonds()
     }
     done: set[frozenset[int]] = set()
@@ -343,20 +351,43 @@ def along_the_longest_path(smiles: str) -> str:
     return text(path[0])
 
 
-def written(found: Chem.Mol) -> list[str]:
-    """SMILES of a molecule without aromatic bonds: along its longest path where nothing is lost by it, and RDKit's."""
+def writings_of(found: Chem.Mol) -> list[list[str]]:
+    """Tokens of SELFIES that write a molecule: along its longest path, and as RDKit would; never another molecule.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    texts = [along_the_longest_path(Chem.MolToSmiles(found))] if _plain(found) else []
     plain = Chem.Mol(found)
     Chem.Kekulize(plain, clearAromaticFlags=True)
-    longest = [along_the_longest_path(Chem.MolToSmiles(found))] if found.GetNumAtoms() > 1 and _plain(found) else []
-    return [*longest, Chem.MolToSmiles(plain, kekuleSmiles=True)]
+    texts.append(Chem.MolToSmiles(plain, kekuleSmiles=True))
+    name, kept, why = Chem.MolToSmiles(found), [], ""
+    for text in texts:
+        try:
+            with usual_bonds():
+                encoded = selfies.encoder(text)
+        except selfies.EncoderError as error:
+            why = str(error).strip().splitlines()[-1].strip()
+            continue
+        if smiles(encoded) == name:
+            kept.append(list(selfies.split_selfies(encoded)))
+    if not kept:
+        raise ValueError(f"SELFIES cannot write it{f': {why}' if why else ''}")
+    return kept
 
 
 def _plain(found: Chem.Mol) -> bool:
-    """Whether a molecule is no more than its atoms and bonds: no charges, radicals, isotopes or stereo."""
-    special = any(
-        atom.GetFormalCharge() or atom.GetNumRadicalElectrons() or atom.GetIsotope() for atom in found.GetAtoms()
+    """Whether a molecule is no more than atoms that SMILES writes without brackets, and their bonds."""
+    return (
+        found.GetNumAtoms() > 1
+        and not _stereo(found)
+        and all(bond.GetBondType() in (*SYMBOLS, Chem.BondType.AROMATIC) for bond in found.GetBonds())
+        and all(
+            atom.GetSymbol() in ORGANIC
+            and not (atom.GetFormalCharge() or atom.GetNumRadicalElectrons() or atom.GetIsotope())
+            for atom in found.GetAtoms()
+        )
     )
-    return not special and not _stereo(found)
 
 
 def _why_none(domain: Sequences, found: Chem.Mol) -> str:

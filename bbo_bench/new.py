@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import string
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,14 +18,17 @@ import numpy.typing as npt
 import pandas as pd
 import yaml
 
+from bbo_bench.io import records
 from bbo_bench.own import DATA, PADDING
 from bbo_bench.plugins import KINDS, VARIABLE, UsageError, choices
 
 Kind = Literal["vectors", "sequences", "molecules", "images"]
-HELD_OUT, FEWEST = 0.1, 20
+HELD_OUT, FEWEST = 0.1, 30
 """Share of the designs that the prior does not see; how many designs there must be."""
 SCORED = 200
 """How many designs of the data are scored for the constants of a task, where the data have no scores."""
+READ = (".csv", ".fasta", ".fa", ".faa", ".txt", ".smi", ".smiles")
+"""Files that designs are read from."""
 HEADINGS = ("sequence", "smiles", "design")
 """Columns that hold sequences, if there are several of text."""
 
@@ -73,30 +78,51 @@ def task(
     n = len(names)
     if n < FEWEST:
         raise UsageError(f"{data} has {n} distinct designs; a prior needs {FEWEST}, and hundreds to be a good one")
-    held_out = np.zeros(n, dtype=bool)
-    held_out[np.random.default_rng(0).permutation(n)[: max(FEWEST // 4, round(HELD_OUT * n))]] = True
-    sign = -1 if minimize else 1
+    if score:
+        _check_importable(score)
     settings: dict[str, Any] = {
         "_target_": f"bbo_bench.tasks.{name}.{class_name(name)}",
         "summary": f"{n} designs of {data.name}" + ("" if score else ", whose scores are told"),
-        **constants(sign * y),
+        **constants((-1 if minimize else 1) * y),
         **({"score": {"_target_": score.replace(":", "."), "_partial_": True}} if score else {}),
         **({"sign": -1} if minimize else {}),
         **({"objective": objective} if objective else {}),
         **({"constraints": list(constraints)} if constraints else {}),
     }
-    folder.mkdir(parents=True)
-    np.savez_compressed(folder / DATA, held_out=held_out, names=np.array(names), **table.arrays)  # type: ignore[arg-type]
-    module, base = table.base.rsplit(".", 1)
-    write(
-        folder / "__init__.py", CODE, name=name, kind=class_name(name), module=module, base=base, n=n, source=data.name
-    )
-    (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
-    (folder / "prior.yaml").write_text(yaml.safe_dump(recipe(table, n), sort_keys=False))
-    write(folder / "README.md", CARD, name=name, n=n, source=data.name, held=int(held_out.sum()), out=out)
+    _write_task(folder, table, names, settings, data.name)
     if score and not np.isfinite(y).any():
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings | constants(scored(name, out)), sort_keys=False))
     return folder
+
+
+def _write_task(folder: Path, table: Table, names: list[str], settings: dict[str, Any], source: str) -> None:
+    """Write a plugin's files: data, class, settings, recipe and card."""
+    name, n = folder.name, len(names)
+    held_out = np.zeros(n, dtype=bool)
+    held_out[np.random.default_rng(0).permutation(n)[: max(FEWEST // 3, round(HELD_OUT * n))]] = True
+    folder.mkdir(parents=True)
+    np.savez_compressed(folder / DATA, held_out=held_out, names=np.array(names), **table.arrays)  # type: ignore[arg-type]
+    module, base = table.base.rsplit(".", 1)
+    write(folder / "__init__.py", CODE, name=name, kind=class_name(name), module=module, base=base, n=n, source=source)
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    (folder / "prior.yaml").write_text(yaml.safe_dump(recipe(table, n), sort_keys=False))
+    root = folder.parents[1]
+    where = root if root.is_absolute() else f"$PWD/{root}"
+    told = f"bbo-bench ask campaign task={name} optimizer=sqdf 'budget.rounds=[12,12,12]'"
+    after = f"bbo-bench card task={name} --write" if "score" in settings else told
+    write(folder / "README.md", CARD, name=name, n=n, source=source, held=int(held_out.sum()), where=where, after=after)
+
+
+def _check_importable(score: str) -> None:
+    module, _, function = score.partition(":")
+    try:
+        found = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            f"{score} cannot be imported: {error}; the module must lie in the current folder or be installed"
+        ) from error
+    if not callable(found):
+        raise UsageError(f"{score} is no function")
 
 
 def scored(name: str, out: Path) -> npt.NDArray[np.float64]:
@@ -160,20 +186,26 @@ def read(
     if data.is_dir() or kind == "images":
         return _pictures(data)
     molecules = kind == "molecules" or (kind is None and data.suffix.lower() in (".smi", ".smiles"))
+    if data.suffix.lower() not in READ:
+        raise UsageError(f"{data} is none of {', '.join(READ)}, and no folder of PNG pictures")
     if data.suffix.lower() != ".csv":
         return (_molecules if molecules else _sequences)(*_lines(data), None)
     frame = pd.read_csv(data)
-    used = [each for each in frame if any(_mentions(text, each) for text in (objective or "", *constraints))]
+    used = [each for text in (objective, *constraints) if text for each in columns_in(text) if each in frame]
     y = measured(frame, objective, constraints) if objective else np.full(len(frame), np.nan)
     heading = next((each for each in frame if str(each).lower() in ("id", "name")), None)
     names = [""] * len(frame) if heading is None else frame[heading].astype(str).tolist()
     rest = frame.drop(columns=[*used, *([heading] if heading is not None else [])])
+    if used:
+        print(f"measured: {', '.join(dict.fromkeys(used))}; design: {', '.join(map(str, rest.columns))}")
     text = [each for each in rest if not pd.api.types.is_numeric_dtype(rest[each])]
     column = next((each for each in text if str(each).lower() in HEADINGS), text[0] if text else None)
     molecules = molecules or (kind is None and str(column).lower() == "smiles")
     if molecules or kind == "sequences" or (kind is None and len(text) == 1 and len(rest.columns) == 1):
         if column is None:
             raise UsageError(f"{data} has no column of text, which sequences are")
+        if (empty := int(rest[column].isna().sum())) > 0:
+            raise UsageError(f"{data}: {empty} cells of {column} are empty: leave such rows out")
         return (_molecules if molecules else _sequences)(rest[column].astype(str).tolist(), names, y)
     if text:
         raise UsageError(
@@ -181,6 +213,24 @@ def read(
             "leave such columns out, or write numbers for them; sequences need --kind sequences"
         )
     return _vectors(rest, names, y)
+
+
+def columns_in(expression: str) -> list[str]:
+    """The columns that an expression names, in order; a name with blanks stands in backticks.
+
+    Raises:
+        UsageError: If it is no expression.
+    """
+    quoted = re.findall(r"`([^`]+)`", expression)
+    text = re.sub(r"`[^`]+`", lambda match: f"_{quoted.index(match[0][1:-1])}_quoted", expression)
+    try:
+        tree = ast.parse(text, mode="eval")
+    except SyntaxError as error:
+        raise UsageError(f"{expression!r} is no expression of columns, such as strength - 0.1 * cost") from error
+    called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id not in called]
+    whole = {f"_{i}_quoted": name for i, name in enumerate(quoted)}
+    return [whole.get(name, name) for name in dict.fromkeys(names)]
 
 
 def measured(frame: pd.DataFrame, objective: str, constraints: Sequence[str]) -> npt.NDArray[np.float64]:
@@ -192,6 +242,8 @@ def measured(frame: pd.DataFrame, objective: str, constraints: Sequence[str]) ->
     try:
         y = np.asarray(frame.eval(objective, engine="python"), dtype=float) * np.ones(len(frame))
         for each in constraints:
+            known = frame[[name for name in columns_in(each) if name in frame]].notna().all(axis=1).to_numpy()
+            y[~known] = np.nan
             y[~np.asarray(frame.eval(each, engine="python"), dtype=bool) & ~np.isnan(y)] = -np.inf
     except Exception as error:
         known = ", ".join(map(str, frame.columns))
@@ -256,7 +308,7 @@ def _vectors(
 def _sequences(
     texts: list[str], names: list[str], y: npt.NDArray[np.float64] | None
 ) -> tuple[Table, list[str], npt.NDArray[np.float64]]:
-    texts = [text.strip() for text in texts]
+    texts = [text.strip().replace(PADDING, "") for text in texts]  # also of an alignment
     if all(set(text) <= set(string.ascii_letters + "-.*") for text in texts):
         texts = [text.upper() for text in texts]
     y = np.full(len(texts), np.nan) if y is None else y
@@ -307,12 +359,11 @@ def _tokenized(sequences: list[list[str]], padding: str, base: str) -> Table:
 
 def _lines(data: Path) -> tuple[list[str], list[str]]:
     """Sequences of FASTA, or a line each, with their names."""
-    text = data.read_text(encoding="utf-8-sig")
-    if text.lstrip().startswith(">"):
-        blocks = [block.splitlines() for block in text.lstrip()[1:].split("\n>")]
-        return ["".join("".join(rest).split()) for _, *rest in blocks], [head.strip() for head, *_ in blocks]
-    rows = [line.split(maxsplit=1) for line in text.splitlines() if line.strip()]
-    return [row[0] for row in rows], ["".join(row[1:]).strip() for row in rows]
+    try:
+        found = records(data.read_bytes())
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{data} is no text: {error}") from error
+    return [text for _, text in found], [name for name, _ in found]
 
 
 def _pictures(data: Path) -> tuple[Table, list[str], npt.NDArray[np.float64]]:
@@ -374,10 +425,6 @@ def write(path: Path, template: str, **values: object) -> None:
     path.write_text(string.Template(template).substitute(values))
 
 
-def _mentions(expression: str, column: object) -> bool:
-    return re.search(rf"(?<!\w){re.escape(str(column))}(?!\w)", expression) is not None
-
-
 CODE = '''"""$name: designs like those of $source."""
 
 from $module import $base
@@ -391,10 +438,10 @@ CARD = """# $name
 $n designs of `$source`, of which $held are held out. Made by `bbo-bench new task`.
 
 ```sh
-export BBO_BENCH_PLUGINS=$$PWD/$out
+export BBO_BENCH_PLUGINS=$where
 bbo-bench prior train task=$name
-bbo-bench card task=$name --write
 bbo-bench check task=$name
+$after
 ```
 
 `y_prior` and `best_known` in `$name.yaml` are the mean and the best of the data, until they have been measured.

@@ -23,8 +23,9 @@ class Exact(Probe):
     noise_std = 0.0
 
 
-def campaign(folder: Path, name: str = "genetic", rounds: tuple[int, ...] = ROUNDS) -> Campaign:
-    return Campaign(Exact(), made("optimizer", name), folder, rounds=rounds, evaluation=8, device="cpu")
+def campaign(folder: Path, name: str = "genetic", rounds: tuple[int, ...] = ROUNDS, minimize: bool = False) -> Campaign:
+    built = made("optimizer", name)
+    return Campaign(Exact(), built, folder, rounds=rounds, evaluation=8, minimize=minimize, device="cpu")
 
 
 def play_by_hand(folder: Path, name: str) -> None:
@@ -121,9 +122,9 @@ def test_designs_that_cannot_be_made_count_as_the_worst_that_was_measured(tmp_pa
 
 
 def test_low_scores_may_be_good(tmp_path: Path) -> None:
-    asked = campaign(tmp_path).ask()
+    asked = campaign(tmp_path, minimize=True).ask()
     scores = [3.0, 1.0, 2.0, 5.0, -math.inf, 4.0, 7.0, 8.0]
-    verdict = campaign(tmp_path).tell(asked.ids, scores, minimize=True)
+    verdict = campaign(tmp_path, minimize=True).tell(asked.ids, scores)
     assert verdict.metrics["best"] == -1
     assert pd.read_csv(tmp_path / "ledger.csv")["observed"].tolist() == [-3, -1, -2, -5, -8, -4, -7, -8]
 

@@ -169,3 +169,29 @@ def test_spreadsheets_read_what_is_written(tmp_path: Path) -> None:
     with file.open(newline="") as opened:
         [row] = csv.DictReader(opened)
     assert row["id"] == "a, with a comma"
+
+
+@pytest.mark.parametrize(
+    ("smiles", "reason"),
+    [
+        ("C[Co]C", "it has Co"),
+        ("C[Si](C)(C)C", "it has Si"),
+        ("FI(F)F", "it has I"),
+        ("C*", "it has \\*"),
+        ("[NH3]->[Cu]", "it has Cu"),
+    ],
+)
+def test_no_molecule_is_taken_for_another(smiles: str, reason: str) -> None:
+    pytest.importorskip("rdkit")
+    notation = load_task("molecule").notation()
+    assert notation is not None
+    with pytest.raises(ValueError, match=reason):
+        notation.parse(smiles)
+
+
+def test_selfies_without_a_plain_carbon_are_selfies() -> None:
+    pytest.importorskip("rdkit")
+    notation = load_task("molecule").notation()
+    assert notation is not None
+    assert notation.text(notation.parse("[O][=C][=O]")[None]) == ["O=C=O"]
+    assert notation.text(notation.parse("[C][C]")[None]) == ["CC"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -12,7 +13,7 @@ from PIL import Image
 
 from bbo_bench import load_task
 from bbo_bench.molecules import Molecules
-from bbo_bench.new import measured, read
+from bbo_bench.new import columns_in, measured, read
 from bbo_bench.own import Pictures, Tokens, Vectors
 from bbo_bench.plugins import UsageError
 
@@ -185,10 +186,58 @@ def test_an_optimizer_to_begin_with_conforms(here, cli):
     assert cli("check", "optimizer=hop").status == 0
 
 
+def test_columns_that_an_expression_names():
+    assert columns_in("log(strength) - 1e-3 * `set time`") == ["strength", "set time"]
+    assert columns_in("cost <= 1e3 and age >= 3") == ["cost", "age"]
+    with pytest.raises(UsageError, match="no expression"):
+        columns_in("cost <=")
+
+
+def test_what_was_not_measured_is_no_fault(tmp_path):
+    frame = pd.DataFrame({"y": [1.0, 1.0, 1.0, np.nan], "cost": [1.0, 9.0, np.nan, 1.0]})
+    assert measured(frame, "y", ["cost < 5"]).tolist()[:2] == [1.0, -np.inf]
+    assert np.isnan(measured(frame, "y", ["cost < 5"])[2:]).all()
+
+
+def test_sheets_as_spreadsheets_leave_them(here, cli):
+    made = cli("new", "task", "mix", "--data", "mix.csv", "--constraint", "cost <= 30")
+    assert "measured: cost; design: cement, water, age, strength" in made.out, made.err
+    trained_quickly(here / "plugins/tasks/mix")
+    assert cli("prior", "train", "task=mix").status == 0
+    begun = ("ask", "camp", "task=mix", "optimizer=genetic", "budget.rounds=[4,4]", "budget.evaluation=8")
+    assert cli(*begun, "--minimize").status == 0
+    assert (here / "camp/round_0_scores.csv").read_text().startswith("id,score,cost\nr0-0,,\n")
+    (here / "gap.csv").write_text("id,score,cost\nr0-0,1,10\nr0-1,2,\nr0-2,3,30\nr0-3,4,90\n,,\n")
+    assert "r0-1 of 4 designs without a score" in cli("tell", "camp", "gap.csv").err, "what nobody costed is missing"
+    (here / "whole.csv").write_text("id,score,cost\nr0-0,1,10\nr0-1,failed,\nr0-2,3,30\nr0-3,4,90\n,,\n")
+    told = cli("tell", "camp", "whole.csv")
+    assert told.status == 0 and "best 1," in told.out, "as it was told, though low is good"
+    lines = (here / "camp/ledger.csv").read_text().splitlines()
+    assert [line.split(",")[3] for line in lines[1:]] == ["-1.0", "-inf", "-3.0", "-inf"]
+    best = cli("export", "camp", "--top", "4")
+    assert [line.split()[1] for line in best.out.splitlines()[:-1]] == ["1", "3"], (
+        "what cannot be made is not among them"
+    )
+    other = cli("ask", "camp", "task=mix", "optimizer=cma_es", "budget.rounds=[4,4]", "budget.evaluation=8")
+    assert other.status == 1 and other.err.startswith("error: "), "another campaign's folder, in words"
+    measuring = cli("card", "task=mix")
+    assert measuring.status == 1 and "has no score of its own" in measuring.err
+
+
+def test_an_alignment_becomes_sequences_without_gaps(tmp_path):
+    (tmp_path / "family.fasta").write_text(
+        "".join(f">s{i}\nAC-G{'ACGT'[i % 4]}{'ACGT'[i // 4 % 4]}\n" for i in range(16))
+    )
+    table, names, _ = read(tmp_path / "family.fasta", None, None, [])
+    assert table.arrays["x"].shape == (16, 5) and "-" not in table.arrays["alphabet"] and names[3] == "s3"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["task", "mix"], "a task needs --data"),
+        (["task", "mix", "--data", "mix.csv", "--score", "own_scores:none"], "own_scores:none cannot be imported"),
+        (["task", "mix", "--data", "own_scores.py"], "own_scores.py is none of .csv"),
         (["task", "mix", "--data", "absent.csv"], "there is no file absent.csv"),
         (["task", "Mix", "--data", "mix.csv"], "a word like my_task, in lower case, got 'Mix'"),
         (["task", "tfbind8", "--data", "mix.csv"], "there is a task tfbind8 already"),

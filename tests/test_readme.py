@@ -30,7 +30,6 @@ SCORED = re.findall(
 )
 LARGE = re.compile(r"\+experiment=(?!control_passes)")
 """Presets of which each run takes part of a second to compose."""
-execute = Plan.execute
 
 
 @pytest.fixture
@@ -112,17 +111,13 @@ def test_the_targets_of_make_exist(line):
 
 @pytest.mark.parametrize("line", [line for line in RUNS if not LARGE.search(line)])
 def test_a_run_is_planned_as_it_is_written(planned, line):
-    assert plans_as_written(planned, line)
+    assert planned(line)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", [line for line in RUNS if LARGE.search(line)])
 def test_a_large_sweep_is_planned_as_it_is_written(planned, line):
-    assert plans_as_written(planned, line)
-
-
-def plans_as_written(planned, line):
-    return planned(line)
+    assert planned(line)
 
 
 def test_designs_of_ones_own_are_scored(capsys):

@@ -246,8 +246,8 @@ def measured(frame: pd.DataFrame, objective: str, constraints: Sequence[str]) ->
             y[~known] = np.nan
             y[~np.asarray(frame.eval(each, engine="python"), dtype=bool) & ~np.isnan(y)] = -np.inf
     except Exception as error:
-        known = ", ".join(map(str, frame.columns))
-        raise UsageError(f"{objective!r} with {list(constraints)} is no expression of {known}: {error}") from error
+        have = ", ".join(map(str, frame.columns))
+        raise UsageError(f"{objective!r} with {list(constraints)} is no expression of {have}: {error}") from error
     return y
 
 

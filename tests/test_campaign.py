@@ -23,6 +23,9 @@ class Exact(Probe):
     noise_std = 0.0
 
 
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("cma_es", "turbo", "ddpo_oracle", "svdd")]
+
+
 def campaign(folder: Path, name: str = "genetic", rounds: tuple[int, ...] = ROUNDS, minimize: bool = False) -> Campaign:
     built = made("optimizer", name)
     return Campaign(Exact(), built, folder, rounds=rounds, evaluation=8, minimize=minimize, device="cpu")
@@ -38,7 +41,7 @@ def play_by_hand(folder: Path, name: str) -> None:
         campaign(folder, name).tell([asked.ids[j] for j in order], scores[order].tolist())
 
 
-@pytest.mark.parametrize("name", ["genetic", "cma_es", "turbo", "sqdf", "ddpo_oracle", "svdd"])
+@pytest.mark.parametrize("name", ["genetic", "sqdf", *OTHERS])
 def test_a_campaign_is_the_run(name: str, tmp_path: Path) -> None:
     play(tmp_path / "run", made("optimizer", name), Exact(), ROUNDS)
     play_by_hand(tmp_path / "told", name)
@@ -84,7 +87,7 @@ def test_left_over_designs_of_a_round_that_is_told_do_no_harm(tmp_path: Path) ->
     assert campaign(tmp_path).ask().ids[0] == "r1-00"
 
 
-@pytest.mark.parametrize("name", ["genetic", "sqdf", "ddpo_oracle", "cma_es", "turbo"])
+@pytest.mark.parametrize("name", ["genetic", "sqdf", *OTHERS])
 def test_designs_that_nobody_tried_are_no_queries(name: str, tmp_path: Path) -> None:
     for told in (6, 12, 5):
         asked = campaign(tmp_path, name).ask()

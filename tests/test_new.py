@@ -50,10 +50,10 @@ def here(toys, tmp_path, monkeypatch):
     return tmp_path
 
 
-def trained_quickly(folder: Path) -> None:
+def trained_quickly(folder: Path, steps: int = 100) -> None:
     path = folder / "prior.yaml"
     recipe = yaml.safe_load(path.read_text())
-    recipe["training"]["steps"], recipe["consistency"]["passes"] = 100, 2
+    recipe["training"]["steps"], recipe["consistency"]["passes"] = steps, 2
     recipe["sampler"]["steps"] = recipe["consistency"]["steps"] = 10
     path.write_text(yaml.safe_dump(recipe))
 
@@ -177,7 +177,7 @@ def test_pictures_become_a_task(here, cli):
     task = load_task("noise")
     assert isinstance(task, Pictures)
     assert task.catalogue()[0].shape == (40, 1, 8, 12) and task.catalogue()[1][0] == "p00"
-    trained_quickly(here / "plugins/tasks/noise")
+    trained_quickly(here / "plugins/tasks/noise", steps=20)
     assert cli("prior", "train", "task=noise").status == 0
 
 

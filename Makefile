@@ -1,6 +1,7 @@
 # make bench   set up, run the preset `smoke`, write and print its report
 # make test    set up, lint, types, fast tests
 # make faults  inject faults, print a table of those survived
+# make docs    build the site in build/site
 # make gpu     try a graphics card, write results/speed/gpu.txt
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
 
-.PHONY: setup bench lint types test test-slow faults gpu clean
+.PHONY: setup bench lint types test test-slow faults docs gpu clean
 
 setup: $(STAMP)
 
@@ -41,6 +42,10 @@ test-slow: setup
 
 faults: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults -n $(JOBS) -q
+
+docs: setup
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[docs]"
+	$(BIN)/mkdocs build
 
 gpu: setup
 	$(BIN)/python benchmarks/gpu.py

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 
 import yaml
 
-from bbo_bench import __version__, load_task
+from bbo_bench import __version__, desk
+from bbo_bench.costs import seconds
+from bbo_bench.library import load_task
 from bbo_bench.plugins import KINDS, Choice, Kind, PluginError, UsageError, choices, find, unknown
 
 RUN_HELP = """\
@@ -29,6 +32,7 @@ Run an optimizer on a task, or with -m a sweep of them. Complete runs are skippe
 Settings, with their defaults:
   name=default  seed=0  budget=standard (smoke | standard | paper)  device=auto (auto | cpu | cuda | mps)  threads=1
   timeout=null (seconds that a run may take)  isolation=none (none | process: the optimizer in a process of its own)
+  loggers=[] (of tensorboard, mlflow, wandb: told the metrics after every round)
   reproducible=fast (fast | strict: instructions of every x86-64 processor with AVX2)  results=results
   task.KEY=VALUE  optimizer.KEY=VALUE (`bbo-bench show optimizer=sqdf` lists its keys)
 Everything else is Hydra's: `bbo-bench run --hydra-help`.
@@ -42,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 after an error, 130 after Ctrl-C.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if os.getcwd() not in sys.path:  # for functions of one's own, which a task's score may be
+        sys.path.append(os.getcwd())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show é shows something
@@ -59,6 +65,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except RuntimeError as error:
+        if not _expected(error):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _expected(error: RuntimeError) -> bool:
+    """Whether a message says all: of a folder, a task or an optimizer that cannot be used."""
+    from bbo_bench.loop import OptimizerError
+    from bbo_bench.oracle import TaskError
+    from bbo_bench.record import RecordError
+
+    return isinstance(error, OptimizerError | RecordError | TaskError)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -76,9 +96,10 @@ def report(parsed: argparse.Namespace) -> int:
     """Tables and figures from run folders."""
     _check_exist(parsed.folders)
     from bbo_bench.report import ReportError, summary_text, write_report
+    from bbo_bench.report.live import watch
 
     try:
-        page = write_report(parsed.folders, parsed.out)
+        page = watch(parsed.folders, parsed.out) if parsed.watch else write_report(parsed.folders, parsed.out)
     except ReportError as error:
         raise UsageError(str(error)) from error
     print(f"{summary_text(page)}\nwritten: {page}")
@@ -114,18 +135,32 @@ def status(parsed: argparse.Namespace) -> int:
 
 
 def list_plugins(parsed: argparse.Namespace) -> int:
-    """All tasks and optimizers, a line each, and the names of budgets and presets."""
+    """All tasks and optimizers, a line each, variants below what they vary; the names of budgets and presets."""
     found = {kind: choices(kind) for kind in KINDS}
-    width = max((len(name) for names in found.values() for name in names), default=0)
+    width = max((len(name) for names in found.values() for name in names), default=0) + 2
+    costs = seconds()
     for kind, names in found.items():
-        print(f"{kind}s:")
-        for choice in names.values():
+        note = "; min: minutes of a run of `standard` on airfoils, one core" if kind == "optimizer" else ""
+        print(f"{kind}s{note}:")
+        for choice in sorted(names.values(), key=_place):
+            name = choice.name if _leads(choice) else f"  {choice.name}"
+            cost = f"{costs[choice.name] / 60:4.1f} min  " if choice.name in costs else " " * 10
             missing = f" [needs {', '.join(choice.missing)}: {choice.remedy}]" if choice.missing else ""
-            print(f"  {choice.name:{width}}  {choice.summary}{missing}")
+            print(f"  {name:{width}}  {cost if kind == 'optimizer' else ''}{choice.summary}{missing}")
     for group, option in {"budget": "budget=", "experiment": "+experiment="}.items():
         files = sorted((Path(__file__).parent / "conf" / group).glob("*.yaml"))
         print(f"{option}{'|'.join(file.stem for file in files)}")
     return 0
+
+
+def _leads(choice: Choice) -> bool:
+    """Whether a choice has the name of its folder, and so is what the others there vary."""
+    return choice.name == choice.file.parent.name
+
+
+def _place(choice: Choice) -> tuple[str, bool, str]:
+    """Variants come after what they vary."""
+    return choice.file.parent.name, not _leads(choice), choice.name
 
 
 def show(parsed: argparse.Namespace) -> int:
@@ -163,11 +198,54 @@ def card(parsed: argparse.Namespace) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of constants that were measured elsewhere: they are measured here
         task = load_task(choice.name, **settings)  # type: ignore[arg-type]
+    if not task.scored:
+        raise UsageError(f"{choice.name} has no score of its own to be measured; ask for its designs (bbo-bench ask)")
     figures = measure(task)
     print(_indented(figures), end="")
+    if parsed.write:
+        found = figures["scores"]
+        best = max(found["best valid of the data"], found["best valid of the prior"])
+        set_constants(choice.file, {"y_prior": found["y_prior"], "best_known": best})
+        print(f"written: {choice.file}")
+        return 0
     for each in differences(figures["scores"]):
         print(f"WARNING: {each}", file=sys.stderr)
     return 0
+
+
+def new(parsed: argparse.Namespace) -> int:
+    """Write a plugin to begin with."""
+    from bbo_bench import new
+
+    if parsed.kind == "optimizer":
+        folder = new.optimizer(parsed.name, parsed.out)
+        then = f"bbo-bench check optimizer={parsed.name}"
+    else:
+        if parsed.data is None:
+            raise UsageError("a task needs --data: a CSV file, sequences in FASTA or lines, or a folder of pictures")
+        if parsed.score is not None and ":" not in parsed.score:
+            raise UsageError(f"expected --score module:function, got {parsed.score}")
+        folder = new.task(
+            parsed.name,
+            parsed.data,
+            kind=parsed.designs,
+            score=parsed.score,
+            objective=parsed.objective,
+            constraints=parsed.constraint,
+            minimize=parsed.minimize,
+            out=parsed.out,
+        )
+        then = f"bbo-bench prior train task={parsed.name}"
+    print(f"written: {folder}\nthen: export BBO_BENCH_PLUGINS={parsed.out.resolve()}; {then}")
+    return 0
+
+
+def set_constants(file: Path, values: Mapping[str, float]) -> None:
+    """Put numbers in the place of those that a YAML has on lines of their own."""
+    text = file.read_text(encoding="utf-8")
+    for key, value in values.items():
+        text = re.sub(rf"^{key}:.*$", f"{key}: {value:.4g}", text, flags=re.MULTILINE)
+    file.write_text(text, encoding="utf-8")
 
 
 def tune(parsed: argparse.Namespace) -> int:
@@ -288,6 +366,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("report", help="tables and figures from run folders")
     command.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="results/<name>, or any above runs")
     command.add_argument("--out", type=Path, help="where to write (default: FOLDER/report)")
+    command.add_argument("--watch", action="store_true", help="renew report.html until all runs are complete")
     command.set_defaults(command=report)
     command = commands.add_parser("compare", help="optimizers against one of them, or a reproduction against its runs")
     command.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="results/<name>, or any above runs")
@@ -308,8 +387,47 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="results/<name>, or any above runs")
     command.set_defaults(command=status)
+    _add_commands_of_designs(commands)
     _add_commands_of_plugins(commands)
     return parser
+
+
+def _add_commands_of_designs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("ask", help="a campaign: write the designs of the next round, to be measured by you")
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="of the campaign; made where there is none")
+    command.add_argument(
+        "settings",
+        nargs="*",
+        metavar="SETTING=VALUE",
+        help="of `run`, to begin: task= optimizer= budget.rounds=[..]",
+    )
+    command.add_argument("--format", default="csv", help="of the designs: csv, smi, fasta, dat... (default: csv)")
+    command.add_argument("--minimize", action="store_true", help="low scores are good; said when a campaign begins")
+    command.set_defaults(command=desk.ask)
+    command = commands.add_parser("tell", help="a campaign: take the scores of its round, and say what they show")
+    command.add_argument("folder", type=Path, metavar="FOLDER")
+    command.add_argument("scores", type=Path, metavar="SCORES.CSV", help="with the columns id and score")
+    command.add_argument("--column", help="the heading of the scores (default: score)")
+    command.add_argument(
+        "--missing", choices=["refuse", "infeasible", "left-out"], default="refuse",
+        help="what designs without a score are: a mistake, such as cannot be made, or such as nobody tried",
+    )  # fmt: skip
+    command.set_defaults(command=desk.tell)
+    command = commands.add_parser("score", help="score designs in files: SMILES, FASTA, coordinates, tables, pictures")
+    command.add_argument("task", metavar="task=NAME")
+    command.add_argument("words", nargs="+", metavar="FILE|task.KEY=VALUE")
+    command.add_argument("--column", help="of a table, the heading of the designs")
+    command.add_argument("--out", type=Path, metavar="SCORES.CSV", help="write the table too")
+    command.add_argument("--unchecked", action="store_true", help="leave the independent check away, which may be slow")
+    command.set_defaults(command=desk.score)
+    command = commands.add_parser("export", help="write the best designs of a run to files")
+    command.add_argument("run", type=Path, metavar="RUN", help="its folder, seed_<n>, or a campaign's")
+    command.add_argument("--top", type=_count, default=20, metavar="N", help="how many (default: 20)")
+    command.add_argument("--distinct", action="store_true", help="valid ones alone, each far from the better ones")
+    command.add_argument("--queried", action="store_true", help="of those queried, by their measured scores")
+    command.add_argument("--format", default="csv", help="csv, npz, png, svg, and the task's own (default: csv)")
+    command.add_argument("--out", type=Path, help="file or folder without its suffix (default: RUN/export)")
+    command.set_defaults(command=desk.export)
 
 
 def _add_commands_of_plugins(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -324,7 +442,24 @@ def _add_commands_of_plugins(commands: argparse._SubParsersAction[argparse.Argum
     command = commands.add_parser("card", help="measure a task: its scores, the quality of its prior, speed")
     command.add_argument("task", metavar="task=NAME")
     command.add_argument("settings", nargs="*", metavar="task.KEY=VALUE", help="settings other than its YAML's")
+    command.add_argument("--write", action="store_true", help="y_prior and best_known into the task's YAML")
     command.set_defaults(command=card)
+    command = commands.add_parser("new", help="write a task from a table of designs, or an optimizer, to begin with")
+    command.add_argument("kind", choices=KINDS)
+    command.add_argument("name", metavar="NAME")
+    command.add_argument("--data", type=Path, help="a CSV file, FASTA, lines, or a folder of PNG pictures")
+    command.add_argument(
+        "--kind",
+        dest="designs",
+        choices=["vectors", "sequences", "molecules", "images"],
+        help="default: by the data",
+    )
+    command.add_argument("--score", metavar="MODULE:FUNCTION", help="scores a batch (default: scores are told)")
+    command.add_argument("--objective", metavar="EXPRESSION", help="of the table's columns that are scores, no design")
+    command.add_argument("--constraint", action="append", default=[], metavar="EXPRESSION", help="as 'cost <= 400'")
+    command.add_argument("--minimize", action="store_true", help="low scores are good")
+    command.add_argument("--out", type=Path, default=Path("plugins"), help="the folder of plugins (default: plugins)")
+    command.set_defaults(command=new)
     command = commands.add_parser(
         "tune",
         help="search an optimizer's settings over families of tasks; without a name, what has been found",

@@ -7,7 +7,7 @@ domains, priors and optimizers live on the device that a run names; the oracle i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,6 +16,8 @@ from torch import Generator, Tensor
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from bbo_bench.io import Format, Notation
 
 State = dict[str, Any]
 """What `tell` has changed: tensors, numbers, strings, bytes, and dicts or lists of them."""
@@ -149,6 +151,13 @@ class Task(ABC):
     infeasible_score: float
     """What an infeasible design (true score −inf) counts as in means and in what optimizers are told."""
 
+    scored: bool = True
+    """Whether `evaluate` can be asked; False where scores are measured elsewhere, and told."""
+    open_ended: bool = False
+    """Whether `best_known` is only the best of what has been seen, which designs may well exceed."""
+    columns: Sequence[str] = ()
+    """Names of a design's numbers in a table, in their order; by default `x_0`, `x_1` and so on."""
+
     def best_design(self) -> Tensor | None:
         """A design of shape `shape` whose true score is `best_known`, where it is kept or can be constructed."""
         return None
@@ -196,6 +205,23 @@ class Task(ABC):
         None where the task has no such method, or the machine lacks it.
         """
         return None
+
+    def faults(self, x: Tensor) -> list[str]:
+        """Why each of `n x shape` designs is not valid, in a few words; empty where it is."""
+        return ["" if valid else "not valid" for valid in self.valid(x).tolist()]
+
+    def catalogue(self) -> tuple[Tensor, list[str]]:
+        """Real `n x shape` designs to compare with, and the name of each, empty where it has none."""
+        x = self.reference()
+        return x, [""] * len(x)
+
+    def notation(self) -> Notation | None:
+        """How a design is written in a line of text; None for sequences of their tokens, and for numbers."""
+        return None
+
+    def formats(self) -> Mapping[str, Format]:
+        """What designs are read from and written as beyond what all tasks have, by suffix, such as `.sdf`."""
+        return {}
 
     def versions(self) -> dict[str, str]:
         """Versions, by name, of what scores depend on beyond the requirements of bbo-bench: a program, say."""

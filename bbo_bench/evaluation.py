@@ -134,18 +134,18 @@ class Evaluator:
             TaskError: If the task's scores or features are malformed.
         """
         self._check(round, queried_x, recommended_x, predicted, earlier)
-        y = finite(self.task, true_scores(self.task, recommended_x))
+        y = self._scores(recommended_x)
         features, valid = self._features(recommended_x), validity(self.task, recommended_x)
         drawn = torch.randperm(self.size, generator=generator(self.seed, "drawn", round))
         same = drawn[: len(self._reference.subset)].sort().values  # as many as there are real designs to compare with
         return (
-            self._distinct(self._qualities(recommended_x, features, y, valid, self._reference.spacing), earlier)
+            self._distinct(recommended_x, features, y, valid, earlier)
             | self._queried(queried_x, finite(self.task, queried_true))
             | self._rewards(y)
             | {"validity": float(valid.double().mean())}
             | self._naturalness(recommended_x, features, features[same])
             | self._diversity(recommended_x[same], features[same])
-            | {"proxy_gap": NAN if predicted is None else reward.proxy_gap(predicted, y)}
+            | {"proxy_gap": NAN if predicted is None or y is None else reward.proxy_gap(predicted, y)}
             | self._validated(recommended_x, y, drawn[: self.validation if last else 0])
             | own_metrics(self.task, recommended_x)
             | self._reference.row
@@ -167,7 +167,16 @@ class Evaluator:
         if not predicted.isfinite().all():
             raise ValueError("predict must give finite scores, got one that is NaN or infinite")
 
-    def _distinct(self, q: Tensor, earlier: Sequence[float]) -> dict[str, float]:
+    def _scores(self, x: Tensor) -> Tensor | None:
+        """Of `n x shape` designs; None where the task does not score."""
+        return finite(self.task, true_scores(self.task, x)) if self.task.scored else None
+
+    def _distinct(
+        self, x: Tensor, features: Tensor, y: Tensor | None, valid: Tensor, earlier: Sequence[float]
+    ) -> dict[str, float]:
+        if y is None:
+            return dict.fromkeys(("score", "distinct_top", *HITS), NAN)
+        q = self._qualities(x, features, y, valid, self._reference.spacing)
         value = distinct.distinct_top(q, distinct.slots(self.size))
         row = {"score": distinct.area(self.budget[: len(earlier) + 1], [*earlier, value]), "distinct_top": value}
         return row | {f"hits_{level}": float(count) for level, count in distinct.hits(q).items()}
@@ -181,7 +190,9 @@ class Evaluator:
         curve = reward.top(asked(self.task, "canonical", x), y)
         return {"best": reward.best(y), "top10": float(curve[-1]), "auc_top10": reward.auc(curve)}
 
-    def _rewards(self, y: Tensor) -> dict[str, float]:
+    def _rewards(self, y: Tensor | None) -> dict[str, float]:
+        if y is None:
+            return dict.fromkeys(("reward_mean", "reward_q90", "reward_max", "normalized"), NAN)
         mean = float(y.mean())
         return {
             "reward_mean": mean,
@@ -209,11 +220,11 @@ class Evaluator:
             "unique": diversity.unique(asked(self.task, "canonical", x)),
         }
 
-    def _validated(self, x: Tensor, y: Tensor, drawn: Tensor) -> dict[str, float]:
+    def _validated(self, x: Tensor, y: Tensor | None, drawn: Tensor) -> dict[str, float]:
         """Of the `drawn` ones of `m x shape` designs, which an archive gives best first."""
         row = dict.fromkeys(("validated_mean", "validated_reward", "validated_share"), NAN)
         scores = answer(self.task, "validate", x[drawn]) if len(drawn) else None
-        if scores is None:
+        if scores is None or y is None:
             return row
         known = scores.isfinite()
         row["validated_share"] = float(known.double().mean())
@@ -232,11 +243,13 @@ class Evaluator:
         latents = self.prior.sample(self.size, generator(self.seed, "evaluation", device=self.device))
         natural = self._features(self.prior.decode(latents).cpu())
         bandwidth, spacing = diversity.bandwidth(subset), distinct.spacing(features, distinct.slots(self.size))
-        y = finite(self.task, true_scores(self.task, few))
-        q = self._qualities(few, subset, y, validity(self.task, few), spacing)
+        y, top = self._scores(few), NAN
+        if y is not None:
+            q = self._qualities(few, subset, y, validity(self.task, few), spacing)
+            top = distinct.distinct_top(q, distinct.slots(self.size))
         row = {
-            "distinct_top": distinct.distinct_top(q, distinct.slots(self.size)),
-            "reward_mean": float(y.mean()),
+            "distinct_top": top,
+            "reward_mean": NAN if y is None else float(y.mean()),
             "validity": float(validity(self.task, x).double().mean()),
             "pairwise": diversity.pairwise(subset),
             "vendi": diversity.vendi(subset, bandwidth),

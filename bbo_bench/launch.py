@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bbo_bench.arguments import check_arguments
+from bbo_bench.board import Board
 from bbo_bench.plan import ConfigError, Plan, check_names, reason, shown, takes
 from bbo_bench.plugins import KINDS, Choice, Kind, choices, suggestion, unknown
 from bbo_bench.status import PLANNED, PLANS, estimate
@@ -62,6 +63,7 @@ class Schema:
     timeout: float | None = None
     isolation: str = MISSING
     reproducible: str = MISSING
+    loggers: list[str] = MISSING
     results: str = MISSING
 
 
@@ -98,8 +100,30 @@ class _Shared(dict[str, Any]):
         return self
 
 
-def launch(arguments: Sequence[str]) -> None:
-    """Run what Hydra's command line describes.
+def composed(settings: Sequence[str]) -> Plan:
+    """The one run that settings describe, checked, as `run` would make it.
+
+    Raises:
+        ConfigError: If they describe nothing that can be run, or a sweep.
+        PluginError: If plugins clash.
+    """
+    if any(each.startswith("-") for each in settings):
+        raise ConfigError(f"expected settings KEY=VALUE, got {next(each for each in settings if each[0] == '-')}")
+    found: list[Plan] = []
+
+    def keep(config: DictConfig) -> None:
+        try:
+            found.append(Composed.of(config, HydraConfig.get()).plan(_known()))
+            _check_pairs(found, told=True)
+        except Exception as error:
+            raise SystemExit(f"error: {reason(error)}") from error
+
+    launch(settings, keep)
+    return found[0]
+
+
+def launch(arguments: Sequence[str], work: Callable[[DictConfig], None] | None = None) -> None:
+    """Run what Hydra's command line describes, or do other `work` with the configuration.
 
     Raises:
         ConfigError: If it describes nothing that can be run.
@@ -127,7 +151,7 @@ def launch(arguments: Sequence[str]) -> None:
         launcher: Any = Plugins.instance().class_name_to_class.get(JOBLIB)
         if launcher:
             launcher.launch = outlasting(inspect.unwrap(launcher.launch))
-        hydra.main(config_path="pkg://bbo_bench.conf", config_name="config", version_base="1.3")(job)()
+        hydra.main(config_path="pkg://bbo_bench.conf", config_name="config", version_base="1.3")(work or job)()
     except (HydraException, OmegaConfBaseException) as error:
         if traceback:
             raise
@@ -171,6 +195,11 @@ class Sweep(Callback):
 
     def __init__(self) -> None:
         self.plans: list[Plan] = []
+        self._board: Board | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as processes that make the runs get a copy each."""
+        return {"plans": [], "_board": None}
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Compose and check every run."""
@@ -189,6 +218,8 @@ class Sweep(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print a line per failed run, with its reason, and make the command exit non-zero."""
+        if self._board:
+            self._board.stop()
         notes = Path(config.hydra.sweep.dir).absolute()
         failed = {i: _outcome(plan, Note(notes, i)) for i, plan in enumerate(self.plans)}
         failed = {i: why for i, why in failed.items() if why}
@@ -211,7 +242,9 @@ class Sweep(Callback):
                     plan.parent.rmdir()
         notes.mkdir(parents=True)
         (notes / PLANNED).write_text("\n".join(map(str, folders)), encoding="utf-8")
-        print(estimate(folders, rounds, _processes(settings.launcher)), file=sys.stderr)
+        at_once = _processes(settings.launcher)
+        print(estimate(folders, rounds, at_once), file=sys.stderr)
+        self._board = Board(folders, rounds, at_once).start()
 
     def _check_folders(self) -> None:
         seen: set[Path] = set()
@@ -232,15 +265,15 @@ def _check_names(composed: Iterable[Composed], known: Known) -> None:
             check_names(known[kind][each.choices[kind]], settings)
 
 
-def _check_pairs(plans: Sequence[Plan]) -> None:
+def _check_pairs(plans: Sequence[Plan], *, told: bool = False) -> None:
     from bbo_bench.pairs import check_pairs
 
-    check_pairs(plans)
+    check_pairs(plans, told=told)
 
 
 def _line(settings: Any) -> int:
-    """The line of a run's progress bar: runs of one machine that go side by side have different ones."""
-    return int(settings.job.num % (_processes(settings.launcher) or 1))
+    """The line of a run's progress bar, below the sweep's: runs that go side by side have different ones."""
+    return 1 + int(settings.job.num % (_processes(settings.launcher) or 1))
 
 
 def _processes(launcher: Any) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Never
@@ -19,8 +19,10 @@ from bbo_bench.core import Optimizer, Problem, Task
 from bbo_bench.device import precise
 from bbo_bench.evaluation import Evaluator
 from bbo_bench.fingerprint import fingerprint
+from bbo_bench.loggers import Logger
 from bbo_bench.metrics.distinct import check_size
 from bbo_bench.oracle import Oracle, Scores
+from bbo_bench.progress import shown
 from bbo_bench.provenance import peak_memory, provenance, reset_peak_memory
 from bbo_bench.record import Record, Round
 from bbo_bench.seeding import derive, generator, single_precision
@@ -59,7 +61,15 @@ class Budget:
 
 @single_precision()
 def run(
-    task: Task, build: Build, *, budget: Budget, seed: int, device: torch.device, record: Record, position: int = 0
+    task: Task,
+    build: Build,
+    *,
+    budget: Budget,
+    seed: int,
+    device: torch.device,
+    record: Record,
+    position: int = 0,
+    loggers: Sequence[Logger] = (),
 ) -> None:
     """Run one optimizer on one task, or what is left of it.
 
@@ -71,36 +81,27 @@ def run(
         device: Where prior and optimizer live.
         record: The run's open folder; a committed round is never done again.
         position: Line of the progress bar, for runs side by side.
+        loggers: Are told of every round when it is committed.
 
     Raises:
         OptimizerError: If the optimizer's designs are malformed.
         TaskError: If the task's scores are malformed.
     """
-    clock = time.perf_counter()
-    reset_peak_memory(device)
-    ours = task.problem(budget.rounds, device)
-    # what an optimizer does to its copies reaches no evaluation, and no other run of this process
-    problem = replace(ours, domain=copy.deepcopy(ours.domain), prior=copy.deepcopy(ours.prior))
-    whole = fingerprint(problem)
-    optimizer = build(problem, generator(seed, "build", device=device))
-    if record.state is not None:
-        optimizer.load_state_dict(record.state)
-    oracle = Oracle(task, sum(budget.rounds), spent=sum(budget.rounds[: record.rounds]))
-    evaluator = Evaluator(task, ours.prior, budget.evaluation, budget.validation, budget.rounds, seed, device)
-    loop = _Loop(optimizer, oracle, evaluator, seed, device, clock)
-    if record.rounds:
-        loop.queried, loop.true = map(torch.as_tensor, record.history())
-        loop.tops = record.column("metrics.csv", "distinct_top")
+    with bar(record, budget, position) as drawn:
+        loop = Loop(task, build, budget=budget, seed=seed, device=device, record=record, bar=drawn)
+        oracle = Oracle(task, sum(budget.rounds), spent=int(drawn.n))
+        while loop.round < len(budget.rounds):
+            x = loop.ask()
+            row = loop.tell(oracle(x, generator(seed, "noise", loop.round)))
+            for logger in loggers:
+                logger.round(row)
+
+
+def bar(record: Record, budget: Budget, position: int = 0) -> tqdm[Never]:
+    """The progress bar of a run."""
     title = " ".join(record.folder.parts[-3:])
-    with tqdm(total=sum(budget.rounds), initial=oracle.spent, desc=title, unit="query", position=position) as bar:
-        for i in range(record.rounds, len(budget.rounds)):
-            last = i == len(budget.rounds) - 1
-            entry = loop.round(i, budget.rounds[i], last, bar)
-            check_whole(type(optimizer).__name__, problem, whole, f" in round {i}")
-            facts = provenance(device, task) | {
-                "peak_mb": max(peak_memory(device), record.provenance.get("peak_mb", 0.0))
-            }
-            record.commit(entry, optimizer.state_dict(), facts, last=last)
+    done = sum(budget.rounds[: record.rounds])
+    return tqdm(total=sum(budget.rounds), initial=done, desc=title, unit="query", position=position)
 
 
 def check_whole(name: str, problem: Problem, whole: list[int], when: str = "") -> None:
@@ -112,60 +113,137 @@ def check_whole(name: str, problem: Problem, whole: list[int], when: str = "") -
         )
 
 
-class _Loop:
-    """One run's cast; `round` plays one round."""
+class Loop:
+    """The rounds of one run: `ask` proposes the designs of the next, `tell` takes their scores and commits it.
+
+    Args:
+        task: The black box, which is not asked for the scores of queries here.
+        build: Makes the optimizer from a problem and a generator.
+        budget: Queries per round, as they were in those that are committed, and sizes of the evaluation.
+        seed: Everything random derives from it.
+        device: Where prior and optimizer live.
+        record: The run's open folder.
+        bar: Shows the phases.
+
+    Attributes:
+        optimizer: As the committed rounds have left it.
+    """
 
     def __init__(
         self,
-        optimizer: Optimizer,
-        oracle: Oracle,
-        evaluator: Evaluator,
+        task: Task,
+        build: Build,
+        *,
+        budget: Budget,
         seed: int,
         device: torch.device,
-        clock: float,
+        record: Record,
+        bar: tqdm[Never],
     ) -> None:
-        self.optimizer, self.oracle, self.evaluator = optimizer, oracle, evaluator
-        self.seed, self.device = seed, device
-        self.clock = clock  # since when a round's total counts: the start, or the end of the round before
-        self.queried, self.true = torch.empty(0), torch.empty(0)
-        self.tops: list[float] = []  # distinct_top of the rounds so far
+        self._clock = time.perf_counter()  # since when a round's total counts: the start, or the end of the one before
+        reset_peak_memory(device)
+        ours = task.problem(budget.rounds, device)
+        # what an optimizer does to its copies reaches no evaluation, and no other run of this process
+        self._problem = replace(ours, domain=copy.deepcopy(ours.domain), prior=copy.deepcopy(ours.prior))
+        self._whole = fingerprint(self._problem)
+        self.optimizer = build(self._problem, generator(seed, "build", device=device))
+        if record.state is not None:
+            self.optimizer.load_state_dict(record.state)
+        self._evaluator = Evaluator(task, ours.prior, budget.evaluation, budget.validation, budget.rounds, seed, device)
+        self._task, self._budget, self._seed, self._device = task, budget, seed, device
+        self._record, self._bar = record, bar
+        self._seconds: dict[str, float] = {}
+        self._queried, self._true = torch.empty(0), torch.empty(0)
+        self._tops: list[float] = []  # distinct_top of the rounds so far
+        if record.rounds:
+            self._queried, self._true = map(torch.as_tensor, record.history())
+            self._tops = record.column("metrics.csv", "distinct_top")
 
-    def round(self, i: int, n: int, last: bool, bar: tqdm[Never]) -> Round:
-        seconds: dict[str, float] = {}
-        with _phase("ask", seconds, bar):
-            x = self._ask(i, n)
-        with _phase("oracle", seconds, bar):
-            scores = self.oracle(x, generator(self.seed, "noise", i))
-        bar.update(n)
-        with _phase("tell", seconds, bar):
+    @property
+    def round(self) -> int:
+        """Index of the round that comes next."""
+        return self._record.rounds
+
+    def ask(self, before: Tensor | None = None) -> Tensor:
+        """The designs of the next round, `n x shape` on the optimizer's device: the same whenever they are asked for.
+
+        Args:
+            before: As they were asked for before. These count, where another machine would give others.
+
+        Raises:
+            OptimizerError: If they are malformed.
+        """
+        i = self.round
+        self._seconds = {}
+        with _phase("ask", self._seconds, self._bar):
+            x = self._ask(i, self._budget.rounds[i])
+            self._asked = x if before is None else before.to(x.device)
+        self._bar.set_postfix_str("oracle")
+        self._since = time.perf_counter()
+        return self._asked
+
+    def tell(self, scores: Scores, rows: Tensor | None = None) -> dict[str, float]:
+        """Take the scores of what was asked, let the optimizer learn, judge it, and commit the round.
+
+        Args:
+            scores: Of the designs, or of the `rows` of them.
+            rows: Numbers of the designs that have scores; the others count as not asked. None for all.
+
+        Returns:
+            The round's row of metrics.
+
+        Raises:
+            OptimizerError: If what the optimizer recommends or says of itself is malformed.
+        """
+        i, n, seconds = self.round, len(scores.true), self._seconds
+        seconds["oracle"] = time.perf_counter() - self._since
+        self._bar.update(n)
+        x = self._asked if rows is None else self._asked[rows.to(self._device)]
+        self._evaluator.budget = (*self._budget.rounds[:i], n)
+        with _phase("tell", seconds, self._bar):
             self._reseed("tell", i)
-            self.optimizer.tell(x.clone(), scores.observed.to(self.device, precise(self.device), copy=True))
+            self.optimizer.tell(x.clone(), scores.observed.to(self._device, precise(self._device), copy=True))
         x = x.cpu()
-        self.queried = torch.cat([self.queried, x]) if i else x
-        self.true = torch.cat([self.true, scores.true]) if i else scores.true
+        self._queried = torch.cat([self._queried, x]) if i else x
+        self._true = torch.cat([self._true, scores.true]) if i else scores.true
+        last = i == len(self._budget.rounds) - 1
         metrics: dict[str, float] = {}
         designs = {"queried": x.numpy()}
-        with _phase("evaluation", seconds, bar):
-            if self.evaluator.size:
+        with _phase("evaluation", seconds, self._bar):
+            if self._evaluator.size:
                 recommended, predicted = self._recommend(i)
-                metrics = self.evaluator(i, self.queried, self.true, recommended, predicted, last, self.tops)
+                metrics = self._evaluator(i, self._queried, self._true, recommended, predicted, last, self._tops)
                 designs["recommended"] = recommended.numpy()
-                self.tops.append(metrics["distinct_top"])
-        row = {"round": i, "queries": self.oracle.spent, **metrics, **self._diagnostics()}
+                self._tops.append(metrics["distinct_top"])
+        row = {"round": i, "queries": len(self._queried), **metrics, **self._diagnostics()}
         now = time.perf_counter()
-        seconds["total"], self.clock = now - self.clock, now
-        return Round(_ledger(i, scores), row, designs, seconds)
+        seconds["total"], self._clock = now - self._clock, now
+        check_whole(type(self.optimizer).__name__, self._problem, self._whole, f" in round {i}")
+        before = self._record.provenance.get("peak_mb", 0.0)
+        facts = provenance(self._device, self._task) | {"peak_mb": max(peak_memory(self._device), before)}
+        self._record.commit(
+            Round(_ledger(i, scores), row, designs, seconds), self.optimizer.state_dict(), facts, last=last
+        )
+        return row
+
+    def predicted(self, x: Tensor) -> Tensor | None:
+        """What the optimizer predicts of `n x shape` designs, `n` scores; None without a model, or before any score.
+
+        Raises:
+            OptimizerError: If they are malformed.
+        """
+        return self._predict(x.to(self._device)) if self.round else None
 
     def _ask(self, i: int, n: int) -> Tensor:
         if i == 0:
-            prior = self.evaluator.prior
-            return prior.decode(prior.sample(n, generator(self.seed, "first round", device=self.device))).detach()
+            prior = self._evaluator.prior
+            return prior.decode(prior.sample(n, generator(self._seed, "first round", device=self._device))).detach()
         self._reseed("ask", i)
         return self._checked(self.optimizer.ask(n), n, "ask")
 
     def _recommend(self, i: int) -> tuple[Tensor, Tensor | None]:
         self._reseed("recommend", i)
-        x = self._checked(self.optimizer.recommend(self.evaluator.size), self.evaluator.size, "recommend")
+        x = self._checked(self.optimizer.recommend(self._evaluator.size), self._evaluator.size, "recommend")
         return x.cpu(), self._predict(x)
 
     def _predict(self, x: Tensor) -> Tensor | None:
@@ -184,8 +262,8 @@ class _Loop:
 
     def _checked(self, x: Tensor, n: int, call: str) -> Tensor:
         try:
-            if isinstance(x, Tensor) and x.device.type != self.device.type:
-                raise ValueError(f"designs must be on {self.device.type}, got some on {x.device.type}")
+            if isinstance(x, Tensor) and x.device.type != self._device.type:
+                raise ValueError(f"designs must be on {self._device.type}, got some on {x.device.type}")
             if len(self.optimizer.problem.domain.check(x)) != n:
                 raise ValueError(f"{n} designs were asked for, got {len(x)}")
         except ValueError as error:
@@ -193,7 +271,7 @@ class _Loop:
         return x.detach().clone(memory_format=torch.contiguous_format)
 
     def _reseed(self, call: str, i: int) -> None:
-        self.optimizer.rng.manual_seed(derive(self.seed, call, i))
+        self.optimizer.rng.manual_seed(derive(self._seed, call, i))
 
     def _diagnostics(self) -> dict[str, float]:
         name, row = f"{type(self.optimizer).__name__}.diagnostics", {}
@@ -212,9 +290,9 @@ class _Loop:
 
 @contextmanager
 def _phase(name: str, seconds: dict[str, float], bar: tqdm[Never]) -> Iterator[None]:
-    bar.set_postfix_str(name)
     start = time.perf_counter()
-    yield
+    with shown(bar.set_postfix_str, name):
+        yield
     seconds[name] = time.perf_counter() - start
 
 

@@ -18,8 +18,12 @@ from bbo_bench.plugins import Choice, choices
 from bbo_bench.seeding import generator
 
 
-def check_pairs(plans: Iterable[Plan]) -> None:
+def check_pairs(plans: Iterable[Plan], *, told: bool = False) -> None:
     """Build every distinct pair of task and optimizer on the host.
+
+    Args:
+        plans: Of the runs.
+        told: Whether scores come from elsewhere, so that a task needs none of its own.
 
     Raises:
         ConfigError: If some cannot be built; says of each why, and which optimizers can work on its task.
@@ -28,7 +32,7 @@ def check_pairs(plans: Iterable[Plan]) -> None:
     for plan in plans:
         task, optimizer, budget = (plan.config[key] for key in ("task", "optimizer", "budget"))
         tasks[json.dumps([task, budget["rounds"]])][json.dumps(optimizer)] = plan
-    if refused := [line for pairs in tasks.values() for line in _refused(list(pairs.values()))]:
+    if refused := [line for pairs in tasks.values() for line in _refused(list(pairs.values()), told)]:
         raise ConfigError("\n".join(refused))
 
 
@@ -38,16 +42,19 @@ def suitable(problem: Problem) -> list[str]:
     return [each.name for each in bases if _builds(each, problem)]
 
 
-def _refused(plans: list[Plan]) -> list[str]:
+def _refused(plans: list[Plan], told: bool) -> list[str]:
     """A line per pair that cannot be built, of plans that share a task, and one with the optimizers that can."""
     lines, unsuitable = [], False
     task = plans[0].config["task"]["name"]
     with limited_threads(plans[0].config["threads"]):
         try:
             with contained():
-                problem = plans[0].task().problem(tuple(plans[0].config["budget"]["rounds"]), torch.device("cpu"))
+                built = plans[0].task()
+                problem = built.problem(tuple(plans[0].config["budget"]["rounds"]), torch.device("cpu"))
         except Exception as error:
             return [f"task {task} cannot be built: {reason(error)}"]
+        if not (built.scored or told):
+            return [f"task {task} has no score of its own: ask for its designs, and tell their scores (bbo-bench ask)"]
         for plan in plans:
             try:
                 with contained():

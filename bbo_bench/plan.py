@@ -16,6 +16,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from bbo_bench import loggers
 from bbo_bench.plugins import KINDS, RESERVED, Choice, Kind, PluginError, UsageError, suggestion
 from bbo_bench.reproducible import STRICT, pin
 from bbo_bench.signatures import imported, outline, parameters
@@ -45,12 +46,14 @@ class Plan:
         config: All that its outcome depends on, resolved; this is what the run's folder records.
         timeout: Seconds that it may take; None for as long as it likes.
         isolation: One of `ISOLATION`.
+        loggers: Names of those that are told of every round.
     """
 
     folder: Path
     config: dict[str, Any]
     timeout: float | None = None
     isolation: str = "none"
+    loggers: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, config: DictConfig, names: Mapping[str, str], known: Mapping[Kind, Mapping[str, Choice]]) -> Plan:
@@ -86,6 +89,7 @@ class Plan:
             raise ConfigError(f"timeout must be above 0 seconds, or null for none, got {values['timeout']}")
         if values["isolation"] not in ISOLATION:
             raise ConfigError(f"isolation must be one of {', '.join(ISOLATION)}, got {values['isolation']}")
+        loggers.check(values["loggers"])
         device = resolve(values["device"])
         strict = {"reproducible": STRICT} if values["reproducible"] == STRICT else {}  # `fast` changes nothing
         if strict and device.type != "cpu":
@@ -101,6 +105,7 @@ class Plan:
             {**plugins, **others, **strict},
             values["timeout"],
             values["isolation"],
+            tuple(values["loggers"]),
         ).seeded(values["seed"])
 
     def seeded(self, seed: int) -> Plan:
@@ -131,7 +136,12 @@ class Plan:
                 print(f"{shown(self.folder)} is complete: skipped", flush=True)
                 return
             try:
-                with contained(self.timeout), limited_threads(self.config["threads"]), self._built() as build:
+                with (
+                    contained(self.timeout),
+                    limited_threads(self.config["threads"]),
+                    self._built() as build,
+                    loggers.told(self.loggers, self.folder, self.config) as told,
+                ):
                     run(
                         self.task(),
                         build,
@@ -140,6 +150,7 @@ class Plan:
                         device=torch.device(self.config["device"]),
                         record=record,
                         position=position,
+                        loggers=told,
                     )
             except Exception as error:
                 with suppress(OSError):  # a full disk may be the very reason; the error itself goes on

@@ -21,7 +21,7 @@ Kind = Literal["task", "optimizer"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 VARIABLE = "BBO_BENCH_PLUGINS"
 """Environment variable: folders that hold `tasks/` or `optimizers/`, separated as in `$PATH`."""
-METADATA = ("summary", "requires", "extra", "quick", "search", "neutral")
+METADATA = ("summary", "requires", "extra", "quick", "search", "neutral", "labels")
 """Keys of a choice's YAML that describe it; its constructor does not see them."""
 RESERVED = ("name", "defaults", *METADATA)
 """Words that no setting may be called: a run's record keeps the plugin's name with its settings, YAML its metadata."""
@@ -50,6 +50,7 @@ class Choice:
         quick: Settings that differ when the conformance suite tries it, for a costly method.
         search: What tuning draws settings from: `[log, low, high]`, `[uniform, low, high]` or `[choice, ...]` by key.
         neutral: Of a task: settings that no true score depends on, and constants that hold whatever the settings are.
+        labels: Of a task: what figures and tables call its own metrics.
     """
 
     kind: Kind
@@ -62,6 +63,7 @@ class Choice:
     quick: dict[str, Any] = field(default_factory=dict)
     search: dict[str, Any] = field(default_factory=dict)
     neutral: tuple[str, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
 
     @property
     def missing(self) -> list[str]:
@@ -215,6 +217,7 @@ def _choice(kind: Kind, name: str, files: dict[str, Path], nodes: dict[str, dict
         quick=merged.get("quick", {}),
         search=merged.get("search") or {},
         neutral=tuple(merged.get("neutral", ())),
+        labels=merged.get("labels") or {},
     )
 
 

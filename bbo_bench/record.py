@@ -32,6 +32,11 @@ Rows = Sequence[Mapping[str, Any]]
 LOGS = ("ledger.csv", "metrics.csv")
 DESIGNS = {"designs.npz": "queried", "recommended.npz": "recommended"}
 """Files of designs, and which: those recommended are few, and are what a run is judged by."""
+ASKED = "asked.npz"
+"""Designs that wait for their scores, where these come from elsewhere."""
+FINAL = "final.pt"
+"""The state of a complete run, from which one with more rounds goes on."""
+ROUNDS = "budget.rounds"
 DAMAGED = "move the folder away to start the run anew"
 
 
@@ -107,7 +112,7 @@ class Record:
         self._lock.release()
 
     def commit(self, entry: Round, state: State, provenance: Mapping[str, Any], *, last: bool) -> None:
-        """Add a round; when it is the `last`, the run is complete and its state is removed.
+        """Add a round; when it is the `last`, the run is complete.
 
         Raises:
             OSError: If a file cannot be written; the rounds before stay, and the run can be resumed.
@@ -131,20 +136,20 @@ class Record:
         designs = {name: arrays for name, arrays in self._designs.items() if arrays}
         for name, arrays in designs.items():
             _write(self.folder / name, _npz(arrays))
+        marks = {name: [len(text), _sha256(text.encode())] for name, text in self._logs.items()}
+        whole = {
+            "round": self.rounds,
+            "logs": marks,
+            "designs": {name: _digest_of(arrays) for name, arrays in designs.items()},
+            "provenance": self.provenance,
+            "optimizer": state,
+        }
+        content = _saved(whole)
+        _write(self.folder / (FINAL if last else "state.pt"), _sha256(content).encode() + b"\n" + content)
         if last:
             self.provenance["files"] = {name: _digest(self.folder / name) for name in ("config.yaml", *LOGS, *designs)}
-        else:
-            marks = {name: [len(text), _sha256(text.encode())] for name, text in self._logs.items()}
-            whole = {
-                "round": self.rounds,
-                "logs": marks,
-                "designs": {name: _digest_of(arrays) for name, arrays in designs.items()},
-                "provenance": self.provenance,
-                "optimizer": state,
-            }
-            content = _saved(whole)
-            _write(self.folder / "state.pt", _sha256(content).encode() + b"\n" + content)
         _write(self.folder / "provenance.json", json.dumps(self.provenance, indent=1).encode())
+        (self.folder / ASKED).unlink(missing_ok=True)
         if last:
             (self.folder / "state.pt").unlink(missing_ok=True)
             self.complete = True
@@ -155,29 +160,71 @@ class Record:
         return x, np.array(self.column("ledger.csv", "true"))
 
     def column(self, log: str, name: str) -> list[float]:
-        """A column of one of the `LOGS`; empty where it has no such column."""
+        """A column of one of the `LOGS`, NaN where a cell is empty; empty where it has no such column."""
         rows = csv.DictReader(io.StringIO(self._logs[log]))
-        return [float(row[name]) for row in rows if name in row]
+        return [float(row[name] or "nan") for row in rows if name in row]
+
+    def counts(self) -> tuple[int, ...]:
+        """How many designs each committed round has."""
+        return tuple(len(self._designs["designs.npz"][f"queried_{i}"]) for i in range(self.rounds))
+
+    def keep(self, x: NDArray[Any]) -> None:
+        """Keep the designs that have been asked for in the next round, until it is committed."""
+        _write(self.folder / ASKED, _npz({f"queried_{self.rounds}": x}))
+
+    def kept(self) -> NDArray[Any] | None:
+        """The designs that have been asked for in the next round; None before that.
+
+        Raises:
+            RecordError: If they cannot be read.
+        """
+        path = self.folder / ASKED
+        found = _load(path, lambda file: dict(np.load(file))) if path.exists() else {}
+        return found.get(f"queried_{self.rounds}")
 
     def fail(self, error: BaseException) -> None:
         """Mark the run as failed, with its reason; the committed rounds stay, and the run can be resumed."""
         _write(self.folder / "error.txt", "".join(traceback.format_exception(error)).encode())
 
     def _open(self) -> None:
-        self._check_config()
+        longer = self._check_config()
         (self.folder / "error.txt").unlink(missing_ok=True)
-        provenance = self.folder / "provenance.json"
+        provenance, whole = self.folder / "provenance.json", False
         if provenance.exists():
-            self.provenance, self.complete, files = _load(provenance, _read_provenance)
-        if self.complete:
+            self.provenance, whole, files = _load(provenance, _read_provenance)
+        if whole:
             check_files(self.folder, files)
             (self.folder / "state.pt").unlink(missing_ok=True)
+        if whole and longer:
+            self._extend()
+        elif whole:
+            self.complete = True
         elif (self.folder / "state.pt").exists():
-            self._resume()
+            self._resume("state.pt")
         else:
             self.provenance = {}
+        if longer:
+            _write(self.folder / "config.yaml", _text(self.config))
 
-    def _check_config(self) -> None:
+    def _extend(self) -> None:
+        """Go on with a complete run."""
+        if not (self.folder / FINAL).exists():
+            raise RecordError(
+                f"{self.folder} holds a complete run of fewer rounds, but not its {FINAL}, from which it could go on; "
+                "choose another name="
+            )
+        self._resume(FINAL)
+        content = (self.folder / FINAL).read_bytes()
+        _write(self.folder / "state.pt", content)  # which says from now on that the run is not complete
+        self.provenance["complete"] = False
+        _write(self.folder / "provenance.json", json.dumps(self.provenance, indent=1).encode())
+
+    def _check_config(self) -> bool:
+        """Whether the folder's run is to have more rounds than it was to have.
+
+        Raises:
+            RecordError: If the folder holds a run of another configuration, but for rounds to come.
+        """
         path = self.folder / "config.yaml"
         committed = any((self.folder / name).exists() for name in ("state.pt", "provenance.json"))
         data = [name for name in (*LOGS, *DESIGNS) if (self.folder / name).exists()]
@@ -187,10 +234,14 @@ class Record:
                 "choose another name=, or move the folder away"
             )
         if not (committed or data):
-            _write(path, yaml.safe_dump(dict(self.config), sort_keys=False).encode())
-            return
+            _write(path, _text(self.config))
+            return False
         before = _load(path, lambda file: _flat(yaml.safe_load(file.read_text(encoding="utf-8"))))
         now = _flat(self.config)
+        old, new = before.get(ROUNDS), now.get(ROUNDS)
+        longer = isinstance(old, list) and isinstance(new, list) and len(new) > len(old) and new[: len(old)] == old
+        if longer:
+            before[ROUNDS] = new
         changed = [
             f"{key}: {before.get(key, 'absent')} there, {now.get(key, 'absent')} now"
             for key in sorted(before.keys() | now.keys())
@@ -207,9 +258,10 @@ class Record:
                 f"{self.folder} holds {rounds} rounds, but neither provenance.json nor state.pt, without which nobody "
                 "knows whether they are whole; move the folder away to start the run anew"
             )
+        return longer
 
-    def _resume(self) -> None:
-        whole = _load(self.folder / "state.pt", _read_state)
+    def _resume(self, saved: str) -> None:
+        whole = _load(self.folder / saved, _read_state)
         for name, (length, digest) in whole["logs"].items():
             text = _load(self.folder / name, lambda path: path.read_text(encoding="utf-8"))[:length]
             if _sha256(text.encode()) != digest:
@@ -231,6 +283,10 @@ def check_files(folder: Path, digests: Mapping[str, str]) -> None:
             raise RecordError(f"{folder / name} is missing; {DAMAGED}")
         if _digest(folder / name) != digest:
             raise RecordError(f"{folder / name} is not as it was written; {DAMAGED}")
+
+
+def _text(config: Mapping[str, Any]) -> bytes:
+    return yaml.safe_dump(dict(config), sort_keys=False).encode()
 
 
 def _saved(state: object) -> bytes:

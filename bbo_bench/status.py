@@ -109,13 +109,18 @@ def progress(folder: Path) -> Progress:
     return Progress(folder, "stopped", rounds, seconds, memory)
 
 
+def survey(folders: Sequence[Path]) -> list[Progress]:
+    """The runs below some folders, and those that sweeps have planned there."""
+    return [progress(folder) for folder in dict.fromkeys(each for folder in folders for each in _runs(folder))]
+
+
 def status(folders: Sequence[Path]) -> str:
     """How far the runs below some folders, and those that sweeps have planned there, have come.
 
     Raises:
         UsageError: If there are none.
     """
-    runs = [progress(folder) for folder in dict.fromkeys(each for folder in folders for each in _runs(folder))]
+    runs = survey(folders)
     if not runs:
         where = ", ".join(map(str, folders))
         raise UsageError(f"no runs, made or planned, in {where}; a sweep plans its own in its first half minute")
@@ -148,23 +153,39 @@ def estimate(folders: Sequence[Path], rounds: Sequence[tuple[int, ...]], process
     runs = [progress(folder) for folder in folders]
     complete = sum(each.state == "complete" for each in runs)
     head = f"{len(runs)} runs" + (f", {complete} of them complete" if complete else "")
-    pairs = {(folder.parents[3], *each.pair): None for folder, each in zip(folders, runs, strict=True)}
-    times = Times(each for pair in pairs for each in _recorded(*pair))
+    times, unfinished = Times(earlier(folders)), len(runs) - complete
+    if not unfinished:
+        return head
+    seconds = seconds_left(runs, rounds, times)
+    if seconds is None:
+        return f"{head}; no earlier ones to estimate their time by"
+    at_once = min(processes or 1, unfinished)
+    how = "of computing" if processes is None else f"in {at_once} process{'es' if at_once > 1 else ''}"
+    memory = f", up to {times.memory / 1000:.1f} GB each" if times.memory else ""
+    return f"{head}; about {duration(seconds / at_once)} {how}{memory}, by earlier runs"
+
+
+def seconds_left(runs: Sequence[Progress], rounds: Sequence[tuple[int, ...]], times: Times) -> float | None:
+    """What the runs that are not complete still take, one after the other; None where nothing is known of any.
+
+    Args:
+        runs: Of a sweep.
+        rounds: Queries per round of each.
+        times: Of other runs.
+    """
     left = [
         times.left(each.pair, each.rounds or budget, len(each.seconds))
         for each, budget in zip(runs, rounds, strict=True)
         if each.state != "complete"
     ]
     known = [each for each in left if each is not None]
-    if not left:
-        return head
-    if not known:
-        return f"{head}; no earlier ones to estimate their time by"
-    seconds = sum(known) / len(known) * len(left)
-    at_once = min(processes or 1, len(left))
-    how = "of computing" if processes is None else f"in {at_once} process{'es' if at_once > 1 else ''}"
-    memory = f", up to {times.memory / 1000:.1f} GB each" if times.memory else ""
-    return f"{head}; about {duration(seconds / at_once)} {how}{memory}, by earlier runs"
+    return sum(known) / len(known) * len(left) if known else None
+
+
+def earlier(folders: Sequence[Path]) -> list[Progress]:
+    """Some complete runs of the same pairs, in the same folder of results, whatever their experiment."""
+    pairs = {(folder.parents[3], folder.parents[1].name, folder.parent.name): None for folder in folders}
+    return [each for pair in pairs for each in _recorded(*pair)]
 
 
 def duration(seconds: float) -> str:

@@ -53,6 +53,15 @@ def test_list_has_a_line_each_and_says_what_is_missing(cli, toys, tmp_path):
     assert 'folds [needs no_such_module: pip install "bbo-bench[rna]"]' in out
 
 
+def test_list_has_variants_below_what_they_vary_and_what_methods_cost(cli):
+    lines = cli("list").out.splitlines()
+    places = {line.split()[0]: i for i, line in enumerate(lines)}
+    for name, base in {"hartmann_6": "synthetic", "airfoil_low_re": "airfoil", "ddpo_oracle": "ddpo"}.items():
+        between = lines[places[base] + 1 : places[name] + 1]
+        assert between and all(line.startswith("    ") for line in between), f"{name} is not below {base}"
+    assert 0.5 < float(lines[places["sqdf"]].split()[1]) < 20, "minutes"
+
+
 def test_show_prints_settings_and_the_quality_of_the_prior(cli):
     status, out, _ = cli("show", "task=airfoil")
     assert status == 0

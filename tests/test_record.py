@@ -27,6 +27,7 @@ def test_files_and_their_content(tmp_path):
         "config.yaml",
         "ledger.csv",
         "designs.npz",
+        "final.pt",
         "metrics.csv",
         "provenance.json",
         "recommended.npz",

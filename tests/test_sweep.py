@@ -1,9 +1,14 @@
 """Sweeps: what each of their runs is, and that in processes they give what serial ones give, byte for byte."""
 
+from functools import partial
 from pathlib import Path
+from statistics import median
 
 import pytest
 import yaml
+from tqdm import tqdm
+
+from bbo_bench.status import Progress, Times, earlier, progress, seconds_left
 
 SWEEP = ("task=toy", "optimizer=toy_search,prior_sampling", "seed=0,1", "budget.rounds=[4,4]", "budget.evaluation=8")
 SWEEP += ("budget.validation=0", "device=cpu")
@@ -39,6 +44,30 @@ def test_another_setting_may_be_made_of_the_seed(cli, tmp_path):
     for seed in (0, 1):
         folder = tmp_path / f"results/named_{seed}/toy/toy_search/seed_{seed}"
         assert yaml.safe_load((folder / "config.yaml").read_text())["task"]["noise_std"] == seed
+
+
+def test_one_bar_shows_the_whole_sweep(cli, monkeypatch):
+    monkeypatch.setattr("bbo_bench.board.tqdm", partial(tqdm, disable=False))
+    assert cli("run", "task=toy", "optimizer=toy_search", *SWEEP[3:], "name=whole").status == 0
+    outcome = cli("run", "-m", *SWEEP, "name=whole")
+    shown = [line for line in outcome.err.replace("\r", "\n").splitlines() if "sweep:" in line]
+    assert "1/4" in shown[0], "one was complete before"
+    assert "4/4" in shown[-1]
+
+
+def test_what_is_left_is_told_by_the_times_of_runs_like_it(cli, tmp_path):
+    names = {"two": "budget.rounds=[4,4]", "ours": "budget.rounds=[4,4]"}
+    for name, rounds in names.items():
+        assert cli("run", "task=toy", "optimizer=toy_search", *SWEEP[4:], rounds, f"name={name}").status == 0
+    folders = [tmp_path / f"results/ours/toy/toy_search/seed_{seed}" for seed in (0, 1, 2)]
+    runs = [progress(folder) for folder in folders]
+    times = Times(earlier(folders))
+    whole = sum(runs[0].seconds)
+    expected = sum(median(column) for column in zip(*[each.seconds for each in earlier(folders)], strict=True))
+    assert whole > 0
+    assert seconds_left(runs, [(4, 4)] * 3, times) == pytest.approx(2 * expected)
+    assert seconds_left(runs[:1], [(4, 4)], times) is None, "nothing is left"
+    assert seconds_left([Progress(folders[1], "stopped", (4, 4), (1.0,))], [(4, 4)], times) < expected
 
 
 @pytest.mark.parametrize("seeds", ["0,-1", "-1,0"])

@@ -15,6 +15,7 @@ from bbo_bench.diffusion.dual import Dual
 from bbo_bench.diffusion.generative import Generative
 from bbo_bench.diffusion.policy import Policy
 from bbo_bench.diffusion.transition import Denoiser
+from bbo_bench.progress import tick
 
 DIAGNOSED = 64
 """Trajectories in the estimate of the KL divergence to the prior."""
@@ -217,6 +218,7 @@ class FineTuner(Tuned):
                 total += loss.detach()
                 finite += (total + norm).isfinite()  # once it is not finite, the total never is again
                 steps += 1
+                tick(steps, self.gradient_steps)
         except (RuntimeError, ValueError) as error:
             if int(finite) == steps:
                 raise
@@ -236,6 +238,14 @@ class FineTuner(Tuned):
             return super().ask(n)
         self._asked = self.fresh(n)
         return self.prior.decode(self._asked.x0)
+
+    def tell(self, x: Tensor, y: Tensor) -> None:
+        """See `Generative.tell`; where not all that was asked has a score, only its trajectories are learnt from."""
+        if self._asked is not None and len(x) < len(self._asked.x0):
+            designs = self.prior.decode(self._asked.x0).flatten(1)
+            scored = (x.flatten(1)[:, None] == designs).all(2).to(torch.uint8).argmax(1)
+            self._asked = Trajectories(*(part[scored] for part in self._asked))
+        super().tell(x, y)
 
     def sample(self, n: int) -> Tensor:
         """Fresh samples of the policy."""

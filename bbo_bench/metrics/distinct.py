@@ -58,7 +58,12 @@ def spacing(reference: Tensor, k: int) -> float:
 
 
 def distinct(designs: Tensor, features: Tensor, y: Tensor, spacing: float) -> Tensor:
-    """Scores of those of `n` valid designs that are mutually distinct, a tensor that descends.
+    """Scores of those of `n` valid designs that are mutually distinct, a tensor that descends; see `apart`."""
+    return y[apart(designs, features, y, spacing)]
+
+
+def apart(designs: Tensor, features: Tensor, y: Tensor, spacing: float) -> Tensor:
+    """Which of `n` designs are mutually distinct: their numbers, the best first.
 
     Going from the best to the worst, a design is kept if it is another one than every kept one, and at least `spacing`
     from each of them in feature space. Of equal scores the design with the fewest near ones comes first, so that one
@@ -72,7 +77,7 @@ def distinct(designs: Tensor, features: Tensor, y: Tensor, spacing: float) -> Te
         spacing: Distance from which on two designs are distinct.
     """
     if not len(y):
-        return y
+        return torch.empty(0, dtype=torch.long)
     best = _sorted(-y, features)
     once = best[first_occurrences(designs[best])]
     features, y = features[once], y[once]
@@ -80,12 +85,12 @@ def distinct(designs: Tensor, features: Tensor, y: Tensor, spacing: float) -> Te
     order = _sorted(-y, near.sum(1), features)
     near = near[order][:, order]
     free = torch.ones(len(order), dtype=torch.bool)
-    kept = []
+    kept: list[int] = []
     for i in range(len(order)):
         if free[i]:
             kept.append(i)
             free &= ~near[i]
-    return y[order[kept]]
+    return once[order[kept]]
 
 
 def _sorted(*keys: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bbo_bench.names import HITS, METRICS, headline, own
+from bbo_bench.names import HITS, METRICS, headline, own, short
 from bbo_bench.oracle import TaskError
 from bbo_bench.plan import shown
 from bbo_bench.plugins import PluginError
@@ -19,6 +19,7 @@ from bbo_bench.recorded import recorded_task
 from bbo_bench.report import (
     across,
     aggregate,
+    columns,
     figures,
     highlights,
     html,
@@ -99,6 +100,7 @@ def _write_tables(
     costs.to_csv(out / "cost.csv", index=False)
     found = typeset.result_tables(results, kin)
     (out / "results.tex").write_text(typeset.latex(found, command), encoding="utf-8")
+    (out / "columns.tex").write_text(columns.latex(results, kin, command), encoding="utf-8")
     blocks = [typeset.text(found)]
     if over is not None:
         over.to_csv(out / "over_tasks.csv", index=False)
@@ -131,8 +133,11 @@ def _write_figures(
                 out,
             )
         for task, each in _by_task(runs):
-            drawn = _of_task(each, *(tables[task] for tables in split))
-            pictures[task] = _saved({f"{stems[task]}_{kind}": figure for kind, figure in drawn}, out)
+            drawn = dict(_of_task(each, *(tables[task] for tables in split)))
+            for figure in drawn.values():
+                if isinstance(figure, Figure):
+                    figure.suptitle(short(task), fontsize="medium")
+            pictures[task] = _saved({f"{stems[task]}_{kind}": figure for kind, figure in drawn.items()}, out)
     return pictures
 
 

@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
-from bbo_bench.names import AXES, DATA, PRIOR, reference, short
+from bbo_bench.names import DATA, PRIOR, reference, short
 from bbo_bench.report.families import Families, distinct
 from bbo_bench.report.layout import panels
-from bbo_bench.report.style import BEHIND, Style, style
+from bbo_bench.report.style import BEHIND, Style, axis_label, style
 
 CURVES = ("distinct_top", "reward_mean", "best", "validity", "elbo_z", "pairwise", "proxy_gap")
 TRADE_OFFS = ("validity", "elbo_z", "pairwise")
@@ -59,7 +59,7 @@ def trade_off(results: pd.DataFrame, families: Families) -> Figure:
             front(panel, fronts[base], metric, style(base), list(families[base].values()))
         data_mark(panel, means, metric)
         scale(panel, metric)
-        panel.set_xlabel(AXES["reward_mean"])
+        panel.set_xlabel(axis_label("reward_mean"))
 
     star: dict[str, Any] = {"marker": "*", "markersize": 12, "markerfacecolor": "none", "linestyle": ""}
     data = Line2D([], [], color=DATA_COLOR, label=DATA, **star)
@@ -131,9 +131,15 @@ def _query_axis(panel: Axes, queries: Sequence[int]) -> None:
 def scale(panel: Axes, metric: str) -> None:
     """Likelihoods may fall very far below the data's; what lies near them must stay legible."""
     if metric == "elbo_z" and panel.get_ylim()[0] < -10:
-        panel.set_yscale("symlog", linthresh=1)
+        symmetric_log(panel)
         panel.margins(y=0.1)
         panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+
+
+def symmetric_log(panel: Axes) -> None:
+    """An axis that is linear up to 1 in size and logarithmic beyond, and says so."""
+    panel.set_yscale("symlog", linthresh=1)
+    panel.annotate("log beyond ±1", (0.01, 1), xycoords="axes fraction", va="bottom", fontsize=7, color="0.4")
 
 
 def front(panel: Axes, points: pd.DataFrame, metric: str, look: Style, weights: Sequence[float]) -> None:

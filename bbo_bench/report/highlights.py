@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.optimize import isotonic_regression
 
-from bbo_bench.names import AXES, DATA, HITS, PRIOR, reference, short
+from bbo_bench.names import DATA, HITS, PRIOR, reference, short
 from bbo_bench.report.families import Families, distinct
 from bbo_bench.report.figures import (
     CURVES,
@@ -24,10 +24,11 @@ from bbo_bench.report.figures import (
     data_mark,
     front,
     scale,
+    symmetric_log,
     wide,
 )
 from bbo_bench.report.layout import MANY, PANEL, legend
-from bbo_bench.report.style import BEHIND, OTHERS, grouped, style
+from bbo_bench.report.style import BEHIND, OTHERS, axis_label, grouped, style
 
 TOP = 4
 """How many of the best are named, whatever their group."""
@@ -105,7 +106,7 @@ def trade_off(results: pd.DataFrame, families: Families, named: Sequence[str]) -
             ends.append(End(base, *means["iqm"].reindex([last])[["reward_mean", metric]].to_numpy(float)[0]))
         data_mark(panel, means, metric)
         scale(panel, metric)
-        panel.set_xlabel(AXES["reward_mean"])
+        panel.set_xlabel(axis_label("reward_mean"))
         others = [name for name in means.index if name not in named]
         for limit, key in ((panel.set_xlim, "reward_mean"), (panel.set_ylim, metric)):
             seeds = [value for values in means["values"][key].reindex(named).dropna() for value in values]
@@ -135,7 +136,7 @@ def hits(results: pd.DataFrame, families: Families, named: Sequence[str]) -> Fig
             ends.append(End(name, *_last_hit(q, line)))
         if DATA in found.index:
             panel.plot(q, found.loc[DATA], **DATA_LINE)
-        panel.set_yscale("symlog", linthresh=1)
+        symmetric_log(panel)
         panel.set(ylim=(0, None), xticks=q, xlabel="q: score between the prior's (0) and the best known (1)")
         panel.yaxis.set_major_formatter("{x:g}")
         return ends
@@ -175,7 +176,7 @@ def _grid(draw: Draw, metrics: Sequence[str], others: bool, marks: Sequence[Line
     grid = figure.subplots(rows, columns, squeeze=False)
     for panel, metric in zip(grid.flat, metrics, strict=False):
         ends = draw(panel, metric)
-        panel.set_ylabel(AXES.get(metric, metric))
+        panel.set_ylabel(axis_label(metric))
         _name(panel, ends, figure.get_figheight() / rows)
     for panel in grid.flat[len(metrics) :]:
         panel.remove()

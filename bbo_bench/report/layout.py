@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bbo_bench.names import AXES, PRIOR, short
-from bbo_bench.report.style import ARMS, BEHIND, arm_of, grouped
+from bbo_bench.names import PRIOR, short
+from bbo_bench.report.style import ARMS, BEHIND, arm_of, axis_label, grouped
 
 MANY = 10
 """Optimizers that one panel can show."""
@@ -74,7 +74,7 @@ def _single(draw: Draw, metrics: Sequence[str], names: Sequence[str], key: Key, 
     figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows + 0.9))
     for panel, metric in zip(figure.subplots(rows, columns, squeeze=False).flat, metrics, strict=False):
         draw(panel, metric, names)
-        panel.set_ylabel(AXES.get(metric, metric))
+        panel.set_ylabel(axis_label(metric))
     for panel in figure.axes[len(metrics) :]:
         panel.remove()
     figure.align_ylabels()
@@ -89,7 +89,7 @@ def _alone(draw: Draw, metric: str, names: Sequence[str], key: Key, marks: Seque
     figure = Figure(figsize=(5 + beside, max(3.3, 0.3 + 0.2 * len(keys))))
     panel = figure.subplots()
     draw(panel, metric, names)
-    panel.set_ylabel(AXES.get(metric, metric))
+    panel.set_ylabel(axis_label(metric))
     figure.legend(handles=keys, loc="outside right upper")
     return figure
 
@@ -114,7 +114,7 @@ def _rows(draw: Draw, metrics: Sequence[str], names: Sequence[str], key: Key, ma
             draw(panel, metric, members)
         _legend_beside(row[-1], title, [key(name) for name in members])
     for panel, metric in zip(grid[0], metrics, strict=False):
-        panel.set_title(AXES.get(metric, metric), fontsize="medium")
+        panel.set_title(axis_label(metric), fontsize="medium")
     for panel in grid[:-1].flat:
         panel.set_xlabel("")
     others = Line2D([], [], color=BEHIND.color, marker=BEHIND.marker, label="all others")

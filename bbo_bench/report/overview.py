@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bbo_bench.names import AXES, DATA, PRIOR, headline, short
+from bbo_bench.names import DATA, PRIOR, headline, short
 from bbo_bench.report.families import Families, distinct
 from bbo_bench.report.figures import DATA_LINE, few
 from bbo_bench.report.layout import PANEL, legend
-from bbo_bench.report.style import ARMS, Style, group_style, grouped, style
+from bbo_bench.report.style import ARMS, Style, axis_label, group_style, grouped, style
 
 COLUMNS = ("score", "distinct_top", "normalized", "validity", "pairwise")
 ROW = 0.2
@@ -50,7 +50,7 @@ def overview(results: pd.DataFrame, families: Families) -> Figure | None:
             panel.set_xlim(min(low, real - margin), max(high, real + margin))
         if PRIOR in rows.index:
             panel.axvline(rows["iqm"][PRIOR], color=style(PRIOR).color, linestyle=":", zorder=1)
-        panel.set_xlabel(AXES[metric])
+        panel.set_xlabel(axis_label(metric))
     for label in figure.axes[0].get_yticklabels():
         label.set_color(group_style(label.get_text()).color)
     legend(figure, [*_keys(ranks), Line2D([], [], **DATA_LINE, label=DATA)])
@@ -64,7 +64,7 @@ def over_tasks(estimates: pd.DataFrame, families: Families, metric: str) -> Figu
     base = {name: base for base, family in families.items() for name in family}
     rows = estimates.astype({"optimizer": str}).set_index("optimizer")
     _intervals(panel, rows, lambda name: style(base[name]))
-    panel.set_xlabel(AXES[metric])
+    panel.set_xlabel(axis_label(metric))
     return figure
 
 

@@ -99,7 +99,8 @@ def markdown(about: About, text: str, pictures: Pictures) -> str:
         "## Figures",
         *(_picture(name, reason, about.command) for name, reason in drawn),
         "## Tables",
-        "Also in [results.csv](results.csv), [results.tex](results.tex) (LaTeX, booktabs and longtable) and "
+        "Also in [results.csv](results.csv), [results.tex](results.tex) (LaTeX, booktabs and longtable), "
+        "[columns.tex](columns.tex) (for a page of two columns) and "
         "[cost.csv](cost.csv), which have every KL weight and budget. "
         f"Seconds are means over seeds; the harness is what ask, oracle, tell and evaluation leave of the total. "
         f"Made by `{about.command}`.",

@@ -9,14 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bbo_bench.names import AXES, PRIOR
+from bbo_bench.names import PRIOR
 from bbo_bench.report.aggregate import Floats
 from bbo_bench.report.blocks import Block
 from bbo_bench.report.families import Families
 from bbo_bench.report.figures import key
 from bbo_bench.report.hierarchy import over
 from bbo_bench.report.layout import panels
-from bbo_bench.report.style import BEHIND, style
+from bbo_bench.report.style import BEHIND, axis_label, style
 
 POINTS = 101
 
@@ -52,7 +52,7 @@ def profiles(block: Block, families: Families) -> Figure:
             )
             if front:
                 panel.fill_between(levels, low, high, color=look.color, alpha=0.6 / max(4, len(members)), linewidth=0)
-        panel.set(xlabel=f"{AXES.get(block.metric, block.metric)} at the end", ylim=(0, 1.02))
+        panel.set(xlabel=f"{axis_label(block.metric)} at the end", ylim=(0, 1.02))
 
     def entry(name: str) -> Line2D:
         line = key(name, style(name).line)

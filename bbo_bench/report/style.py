@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from bbo_bench.names import PRIOR
+from bbo_bench.names import AXES, PRIOR
+from bbo_bench.plugins import choices
 
 
 class Group(NamedTuple):
@@ -149,6 +150,12 @@ def rank(optimizer: str) -> tuple[int, str]:
     """The place of an optimizer in tables and legends: by group and method, a method's variants after it."""
     base = known_base(optimizer)
     return (list(GROUP_OF).index(base) if base else len(GROUP_OF)), optimizer
+
+
+def axis_label(metric: str) -> str:
+    """What an axis calls a metric: a task's own as the task's YAML has it."""
+    own = {name: words for choice in choices("task").values() for name, words in choice.labels.items()}
+    return AXES.get(metric) or own.get(metric) or metric.replace("_", " ")
 
 
 def _known(method: str) -> tuple[int, int, Any]:

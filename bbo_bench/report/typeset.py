@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from math import floor, log10
 from typing import Any, NamedTuple
@@ -9,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bbo_bench.names import AXES, DATA, GROUPS, OWN, headline, own
+from bbo_bench.names import DATA, GROUPS, OWN, headline, own
 from bbo_bench.report.families import WORD, Families, distinct
 from bbo_bench.report.runs import PHASES
-from bbo_bench.report.style import grouped
+from bbo_bench.report.style import axis_label, grouped
 
 
 class Cell(NamedTuple):
@@ -53,17 +54,17 @@ class Table(NamedTuple):
 def result_tables(results: pd.DataFrame, families: Families) -> list[Table]:
     """For each task a table of the optimizers for each group of metrics, and below one of KL weights or budgets."""
     tables = []
-    groups = GROUPS | {OWN: {metric: metric.replace("_", " ") for metric in own(results["metric"].unique())}}
+    groups = GROUPS | {OWN: {metric: axis_label(metric) for metric in own(results["metric"].unique())}}
     for task, group in results.groupby("task"):
         swept = []
         parts = {f"Seeds: {headline(group['metric'].unique())}": _seeds(group)}
         for title, headings in groups.items():
             cells: Cells = {}
             for row in group[group["metric"].isin(headings)].to_dict("records"):
-                cells.setdefault(str(row["optimizer"]), {})[str(row["metric"])] = _cell(row)
-            parts[title] = _columns(headings, cells), cells
+                cells.setdefault(str(row["optimizer"]), {})[str(row["metric"])] = cell_of(row)
+            parts[title] = columns_of(headings, cells), cells
         for title, (columns, cells) in parts.items():
-            tables.append(Table(f"{task}: {title}", columns, _groups(cells, families)))
+            tables.append(Table(f"{task}: {title}", columns, by_group(cells, families)))
             swept.append(Table(f"{task}: {title}, by KL weight or budget", columns, _weights(cells, families)))
         tables += swept
     return [table for table in tables if table.sections]
@@ -78,7 +79,7 @@ def cost_tables(costs: pd.DataFrame, families: Families) -> list[Table]:
             str(name): {str(key): Cell(float(value)) for key, value in row.items()} for name, row in rows.iterrows()
         }
         columns = {key: (heading, 1) for key, heading in COSTS.items()}
-        tables.append(Table(f"{task}: cost of a run", columns, _groups(cells, families)))
+        tables.append(Table(f"{task}: cost of a run", columns, by_group(cells, families)))
     return tables
 
 
@@ -100,7 +101,7 @@ def latex(tables: Iterable[Table], command: str) -> str:
 
 def over_text(over: pd.DataFrame, order: Iterable[str], metric: str) -> str:
     """A metric over all tasks for a terminal, and who of `order` is not among them."""
-    lines = [f"all tasks: {AXES[metric]}"]
+    lines = [f"all tasks: {axis_label(metric)}"]
     if not over.empty:
         lines.append(over.to_string(index=False, float_format="{:.2f}".format, na_rep="-"))
     missing = [name for name in order if name not in set(over["optimizer"])]
@@ -122,14 +123,14 @@ def _seeds(results: pd.DataFrame) -> tuple[dict[str, tuple[str, int]], Cells]:
     return {key: columns[key] for key in keys}, cells
 
 
-def _cell(row: Mapping[Hashable, Any]) -> Cell:
+def cell_of(row: Mapping[Hashable, Any]) -> Cell:
     """The reference designs have a value alone."""
     interval = () if np.isnan(row["low"]) else (float(row["low"]), float(row["high"]))
     seeds = row["values"] if not interval and isinstance(row["values"], tuple) and len(row["values"]) > 1 else ()
     return Cell(float(row["iqm"]), interval, seeds)
 
 
-def _groups(cells: Cells, families: Families) -> dict[str, Cells]:
+def by_group(cells: Cells, families: Families) -> dict[str, Cells]:
     """One optimizer of each family whose base was run, all of others, by group, and the data."""
     sections = {
         group: _chosen(cells, {name: name for name in names}) for group, names in grouped(distinct(families)).items()
@@ -156,7 +157,7 @@ def _chosen(cells: Cells, labels: Mapping[str, str]) -> Cells:
     return {label: cells[name] for name, label in labels.items() if name in cells}
 
 
-def _columns(metrics: Mapping[str, str], cells: Cells) -> dict[str, tuple[str, int]]:
+def columns_of(metrics: Mapping[str, str], cells: Cells) -> dict[str, tuple[str, int]]:
     """Heading and number of decimals of the metrics that have a value."""
     found = {
         metric: [
@@ -190,11 +191,11 @@ def text_cell(cell: Cell | None, decimals: int) -> str:
     """A value with its interval in brackets or its seeds in braces, or a dash."""
     if cell is None:
         return "-"
-    value, interval, seeds = _digits(cell, decimals)
+    value, interval, seeds = digits(cell, decimals)
     return value + (f" [{interval}]" if interval else "") + (f" {{{seeds}}}" if seeds else "")
 
 
-def _digits(cell: Cell, decimals: int) -> tuple[str, str, str]:
+def digits(cell: Cell, decimals: int) -> tuple[str, str, str]:
     """The value, the interval and the seeds, the latter two with commas or empty."""
     value, interval, seeds = ([f"{number:.{decimals}f}" for number in part] for part in ([cell.value], *cell[1:]))
     return value[0], ", ".join(interval), ", ".join(seeds)
@@ -214,7 +215,7 @@ def _latex(table: Table) -> str:
     head = [r"\toprule", rf"{headings} \\", r"\midrule"]
     lines = [
         rf"\begin{{longtable}}{{l{'r' * len(table.columns)}}}",
-        rf"\caption{{{escaped(caption)}}} \\",
+        rf"\caption{{{escaped(caption)}}}\label{{tab:all-{slug(table.title)}}} \\",
         *head,
         r"\endfirsthead",
         *head,
@@ -230,9 +231,14 @@ def _latex(table: Table) -> str:
 def _latex_cell(cell: Cell | None, decimals: int) -> str:
     if cell is None:
         return "--"
-    value, interval, seeds = _digits(cell, decimals)
+    value, interval, seeds = digits(cell, decimals)
     spread = f"[{interval}]" if interval else rf"\{{{seeds}\}}" if seeds else ""
     return f"${value}$" + (rf" {{\scriptsize ${spread}$}}" if spread else "")
+
+
+def slug(words: str) -> str:
+    """Words as a label has them: letters and numbers, joined by hyphens."""
+    return "-".join(re.findall(r"[a-z0-9]+", words.lower()))
 
 
 def escaped(words: str) -> str:

@@ -6,12 +6,13 @@ cheaper settings for the suite under `quick` in its YAML; CONTRIBUTING.md has an
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
-from bbo_bench.plugins import Kind
+from bbo_bench.plugins import VARIABLE, Kind
 from bbo_bench.testing.optimizer import OptimizerSuite
 from bbo_bench.testing.probe import Probe, SequenceProbe
 from bbo_bench.testing.references import reachable
@@ -40,6 +41,8 @@ def check_plugin(kind: Kind, name: str, **attributes: object) -> int:
     if unknown := sorted(key for key in attributes if not hasattr(suite, key)):
         raise TypeError(f"{suite.__name__} has no attribute {', '.join(unknown)}")
     body = "".join(f"    {key} = {value!r}\n" for key, value in {"name": name, **attributes}.items())
+    if roots := os.environ.get(VARIABLE):  # pytest's folder is another
+        os.environ[VARIABLE] = os.pathsep.join(os.path.abspath(root) for root in roots.split(os.pathsep) if root)
     source = f"from {suite.__module__} import {suite.__name__}\n\n\nclass TestPlugin({suite.__name__}):\n{body}"
     with TemporaryDirectory() as folder:
         file = Path(folder, f"test_{Path(folder).name}.py")  # a name of its own, as modules are imported once

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import warnings
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,8 +17,10 @@ from torch import Tensor
 from bbo_bench.diffusion.codecs import Standardize
 from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.domains import Box
+from bbo_bench.io import Format
 from bbo_bench.tasks.airfoil import xfoil
 from bbo_bench.tasks.airfoil.aerodynamics import Flow, neuralfoil
+from bbo_bench.tasks.airfoil.coordinates import COLUMNS, coordinates_format
 from bbo_bench.tasks.airfoil.geometry import cosine_stations, outline, surfaces, thickness
 
 if TYPE_CHECKING:
@@ -54,6 +57,7 @@ class Airfoil(DiffusionTask):
     """
 
     domain: Box
+    columns = COLUMNS
 
     def __init__(
         self,
@@ -70,6 +74,7 @@ class Airfoil(DiffusionTask):
         self.y_prior, self.best_known = y_prior, best_known
         with np.load(Path(__file__).with_name("airfoils.npz")) as file:
             self._designs, held_out = torch.as_tensor(file["x"]), torch.as_tensor(file["held_out"])
+            self._names = file["name"].tolist()
         self._training, self._reference = self._designs[~held_out], self._designs[held_out]
         low, high = self._designs.aminmax(dim=0)
         margin = MARGIN * (high - low)
@@ -118,6 +123,29 @@ class Airfoil(DiffusionTask):
         deepest = thickness(self._designs).amax(1)
         confidence = self.flow(self._designs).confidence
         return Limits(float(deepest.min()), float(deepest.max()), float(confidence.quantile(0.05)))
+
+    def faults(self, x: Tensor) -> list[str]:
+        """See `Task.faults`."""
+        section, limits = thickness(x), self.limits
+        deepest, confidence = section.amax(1).tolist(), self.flow(x).confidence.tolist()
+        found = []
+        for crossed, thick, sure in zip((section <= 0).any(1).tolist(), deepest, confidence, strict=True):
+            if crossed:
+                found.append("its surfaces cross")
+            elif not limits.thinnest <= thick <= limits.thickest:
+                known = f"{limits.thinnest:.1%} to {limits.thickest:.1%}"
+                found.append(f"{thick:.1%} of the chord thick, where airfoils have {known}")
+            else:
+                found.append("" if sure >= limits.confidence else f"NeuralFoil's confidence is only {sure:.2f}")
+        return found
+
+    def catalogue(self) -> tuple[Tensor, list[str]]:
+        """See `Task.catalogue`: the sections of the UIUC database."""
+        return self._designs, self._names
+
+    def formats(self) -> Mapping[str, Format]:
+        """See `Task.formats`: coordinates as UIUC's database has them."""
+        return {".dat": coordinates_format(self.domain)}
 
     def features(self, x: Tensor) -> Tensor:
         """`n x 40` ordinates of the lower and the upper surface at fixed stations, in chords."""

@@ -14,14 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from bbo_bench.tasks.airfoil.coordinates import MAX_FIT_ERROR, kulfan_fit
 from bbo_bench.tasks.airfoil.geometry import cosine_stations, surfaces, thickness
 
 VERSION = "4.2.10"
 DATABASE_SHA256 = "7c23dbee41d2b8d686c0fbc2adb232dfa516174572335bbb0d665652bc57f4ff"
 TARGET = Path(__file__).with_name("airfoils.npz")
 
-MAX_FIT_ERROR = 1e-3
-"""Root mean square distance between fit and coordinates, in chords."""
 MAX_THICKNESS = 0.35
 MAX_TRAILING_EDGE = 0.05
 MAX_WEIGHT = 1.25
@@ -37,16 +36,8 @@ def fit(name: str) -> tuple[Array, float]:
     """The 18 Kulfan numbers of a section of the database, and the root mean square error of the fit in chords."""
     import aerosandbox as asb
 
-    section = asb.Airfoil(name).normalize()
-    kulfan = section.to_kulfan_airfoil(n_weights_per_side=8)
-    x = np.r_[kulfan.lower_weights, kulfan.upper_weights, kulfan.leading_edge_weight, kulfan.TE_thickness]
-    stations = cosine_stations(201)
-    lower, upper = surfaces(torch.as_tensor(x)[None], stations)[0].numpy()
-    errors = [
-        np.interp(points[:, 0], stations.numpy(), surface) - points[:, 1]
-        for points, surface in ((section.lower_coordinates(), lower), (section.upper_coordinates()[::-1], upper))
-    ]
-    return x, float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
+    x, error = kulfan_fit(asb.Airfoil(name).normalize())
+    return x.numpy(), error
 
 
 def usable(x: Array, errors: Array) -> npt.NDArray[np.bool_]:

@@ -86,6 +86,10 @@ class Ehrlich(DiffusionTask):
         """See `Task.reference`."""
         return self._reference
 
+    def faults(self, x: Tensor) -> list[str]:
+        """See `Task.faults`."""
+        return ["" if feasible else "a banned transition" for feasible in self.valid(x).tolist()]
+
     def codec(self, data: Tensor | None = None) -> OneHot:
         """See `DiffusionTask.codec`."""
         return OneHot(self.domain, SCALE)

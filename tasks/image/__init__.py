@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +17,10 @@ from torch.nn.functional import log_softmax, softmax
 from bbo_bench.diffusion.codecs import Pixels
 from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.domains import Box
+from bbo_bench.io import Format
 from bbo_bench.metrics.naturalness import distances
 from bbo_bench.tasks.image import jpeg, networks
+from bbo_bench.tasks.image.files import png_format
 from bbo_bench.tasks.image.networks import CLASSES
 
 if TYPE_CHECKING:
@@ -76,6 +79,22 @@ class Image(DiffusionTask):
         valid = self.spoilt(x) <= 0.5
         valid[valid.clone()] = self.remoteness(x[valid]) <= 1  # costs most, and what is spoilt needs it not
         return valid
+
+    def faults(self, x: Tensor) -> list[str]:
+        """See `Task.faults`."""
+        looks = zip(self.spoilt(x).tolist(), self.remoteness(x).tolist(), strict=True)
+        return [
+            "spoilt" if noise > 0.5 else "unlike all pictures of the data" if far > 1 else "" for noise, far in looks
+        ]
+
+    def catalogue(self) -> tuple[Tensor, list[str]]:
+        """See `Task.catalogue`: the pictures of the data, which have no names."""
+        x = torch.cat([self.reference(), self.training_data()])
+        return x, [""] * len(x)
+
+    def formats(self) -> Mapping[str, Format]:
+        """See `Task.formats`: pixels as they are."""
+        return {".png": png_format()}
 
     def features(self, x: Tensor) -> Tensor:
         """`n x 64`: the last hidden layer of a network that tells ten classes and spoilt pictures apart."""

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.domains import Sequences
+from bbo_bench.molecules import Molecular, smiles
 from bbo_bench.parallel import pmap
-from bbo_bench.seeding import generator
 from bbo_bench.tasks.molecule import chemistry
 from bbo_bench.tasks.molecule.autoencoder import Autoencoder
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-FEATURES = 512
-PICTURE = 400
-"""Pixels on the side of a drawing."""
+SHOWN = 5
+"""One of how many molecules is compared with a design: RDKit needs a millisecond for each."""
 
 
-class Molecule(DiffusionTask):
+class Molecule(Molecular):
     """A score of molecules, written as 48 tokens of SELFIES, which the padding token `[nop]` fills up.
 
     A string that is no molecule, for instance one of padding alone, is infeasible. Padding in the middle is skipped.
@@ -80,31 +73,13 @@ class Molecule(DiffusionTask):
         """Whether RDKit can make the molecule, and MOSES would keep it; see `chemistry.natural`."""
         return torch.tensor(pmap(chemistry.natural, self.domain.text(x)), dtype=torch.bool)
 
-    def features(self, x: Tensor) -> Tensor:
-        """`n x 512` random projections of Morgan fingerprints of unit length.
-
-        The squared distance of two molecules is about 2 - 2c, where c is the cosine of their fingerprints, which is
-        2s / (1 + s) for fingerprints of one size and of Tanimoto similarity s. What is no molecule lies at the origin.
-        """
-        bits = self._fingerprints(x)
-        directions = torch.randn(chemistry.BITS, FEATURES, generator=generator(0, "features"), dtype=torch.double)
-        features: Tensor = bits / bits.norm(dim=1, keepdim=True).clamp_min(1) @ directions / FEATURES**0.5
-        return features
-
-    def canonical(self, x: Tensor) -> Tensor:
-        """`n x 1` digests of canonical SMILES: one molecule can be written in many ways."""
-        names = pmap(chemistry.smiles, self.domain.text(x))
-        digests = [hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names]
-        numbers = [int.from_bytes(digest, "big", signed=True) for digest in digests]
-        return torch.tensor(numbers, dtype=torch.long)[:, None]
-
     def metrics(self, x: Tensor) -> dict[str, float]:
         """Mean SA score, mean Tanimoto distance of the pairs, and the Fréchet ChemNet distance to the reference.
 
         Of what is a molecule: NaN where there is none, or no pair. The last is NaN without the package `fcd_torch`.
         """
-        found = pmap(chemistry.smiles, self.domain.text(x))
-        names, bits = [name for name in found if name], self._fingerprints(x)[[bool(name) for name in found]]
+        found = pmap(smiles, self.domain.text(x))
+        names, bits = [name for name in found if name], self.fingerprints(x)[[bool(name) for name in found]]
         common, size = bits @ bits.T, bits.sum(1)
         alike = (common / (size[:, None] + size - common)).fill_diagonal_(0).sum()
         pairs = len(names) * (len(names) - 1)
@@ -114,27 +89,21 @@ class Molecule(DiffusionTask):
             "fcd": self._chemnet_distance(names),
         }
 
+    def faults(self, x: Tensor) -> list[str]:
+        """See `Task.faults`."""
+        return pmap(chemistry.fault, self.domain.text(x))
+
+    def catalogue(self) -> tuple[Tensor, list[str]]:
+        """See `Task.catalogue`: the held-out molecules and every fifth other one, which have no names."""
+        x = torch.cat([self._reference, self._training[::SHOWN]])
+        return x, [""] * len(x)
+
     def best_design(self) -> Tensor | None:
         """See `Task.best_design`: `best_known.py` has found it."""
         with np.load(Path(__file__).with_name("best_known.npz")) as file:
             x = torch.as_tensor(np.stack([file[name] for name in file.files])).long()
         score, i = self.evaluate(x).max(0)
         return x[i] if abs(float(score) - self.best_known) < 1e-3 else None
-
-    def render(self, x: Tensor, axes: Axes) -> None:
-        """See `Task.render`: the structural formula."""
-        from rdkit.Chem.Draw import MolToImage
-
-        found = chemistry.molecule(self.domain.text(x[None])[0])
-        axes.set_axis_off()
-        if found is None:
-            axes.text(0.5, 0.5, "no molecule", ha="center", va="center", transform=axes.transAxes)
-        else:
-            axes.imshow(np.asarray(MolToImage(found, (PICTURE, PICTURE))))
-
-    def _fingerprints(self, x: Tensor) -> Tensor:
-        bits = pmap(chemistry.fingerprint, self.domain.text(x))
-        return torch.tensor(np.array(bits, dtype=np.uint8)).reshape(-1, chemistry.BITS).double()
 
     def _chemnet_distance(self, names: list[str]) -> float:
         """To the reference; NaN for fewer than two molecules."""
@@ -144,5 +113,5 @@ class Molecule(DiffusionTask):
             return math.nan
         if len(names) < 2:
             return math.nan
-        real = pmap(chemistry.smiles, self.domain.text(self._reference))
+        real = pmap(smiles, self.domain.text(self._reference))
         return float(FCD(device="cpu", n_jobs=1, canonize=False)(real, names))

@@ -17,18 +17,19 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
-from itertools import combinations, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from bbo_bench.molecules import PADDING, along_the_longest_path
 
 VERSION = "0.3.1"
 WHEEL_SHA256 = "7f4450e3ebecebe79c3a2a55950c93daddee071120daf64a163d03481e811d34"
 MOLECULES, FILTERS = (Path(__file__).with_name(name) for name in ("molecules.npz", "filters.npz"))
 
 LENGTH = 48
-PADDING = "[nop]"
 DRAWN, TRAINED, HELD_OUT = 54_000, 50_000, 512
 RAREST = 1e-3
 """A token that a smaller share of the molecules has is rare."""
@@ -73,63 +74,6 @@ def drawn(package: zipfile.ZipFile) -> list[str]:
     """SMILES strings of the training set, in random order."""
     lines = gzip.decompress(package.read("moses/dataset/data/train.csv.gz")).decode().split()[1:]
     return [lines[i].partition(",")[0] for i in np.random.default_rng(SEED).permutation(len(lines))[:DRAWN]]
-
-
-def along_the_longest_path(smiles: str) -> str:
-    """SMILES of the same molecule, without aromatic bonds, from end to end of its longest path.
-
-    What hangs on the path is a branch, the other half of a ring too. So branches are short, and a ring stands in one
-    piece: written as RDKit would, its parts lie apart, and generated rings do not close where they should.
-    """
-    from rdkit import Chem
-
-    molecule = Chem.MolFromSmiles(smiles)
-    rank = list(Chem.CanonicalRankAtoms(molecule))
-    Chem.Kekulize(molecule, clearAromaticFlags=True)
-    atoms = sorted(range(molecule.GetNumAtoms()), key=rank.__getitem__)
-    distance = Chem.GetDistanceMatrix(molecule)
-    ends = max(combinations(atoms, 2), key=lambda pair: distance[pair])
-    path = Chem.GetShortestPath(molecule, *ends)
-    follower = dict(pairwise(path))
-    symbols = {Chem.BondType.SINGLE: "", Chem.BondType.DOUBLE: "=", Chem.BondType.TRIPLE: "#"}
-    bonds = {
-        frozenset((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())): symbols[bond.GetBondType()]
-        for bond in molecule.GetBonds()
-    }
-    done: set[frozenset[int]] = set()
-    closures: dict[int, list[tuple[int, str]]] = {atom: [] for atom in atoms}
-    children: dict[int, list[int]] = {atom: [] for atom in atoms}
-    seen: set[int] = set()
-
-    def visit(atom: int) -> None:
-        seen.add(atom)
-        after = follower.get(atom)
-        neighbours = [each.GetIdx() for each in molecule.GetAtomWithIdx(atom).GetNeighbors()]
-        for other in sorted(neighbours, key=rank.__getitem__):
-            bond = frozenset((atom, other))
-            if other == after or bond in done:
-                continue
-            done.add(bond)
-            if other in seen or other in path:
-                number = 1 + sum(map(len, closures.values())) // 2
-                closures[atom].append((number, bonds[bond]))
-                closures[other].append((number, ""))
-            else:
-                children[atom].append(other)
-                visit(other)
-        if after is not None:
-            done.add(frozenset((atom, after)))
-            children[atom].append(after)
-            visit(after)
-
-    def text(atom: int) -> str:
-        rings = "".join(f"{bond}%{number:02}" for number, bond in sorted(closures[atom]))
-        tails = [bonds[frozenset((atom, child))] + text(child) for child in children[atom]]
-        branches = "".join(f"({tail})" for tail in tails[:-1])
-        return str(molecule.GetAtomWithIdx(atom).GetSymbol()) + rings + branches + "".join(tails[-1:])
-
-    visit(path[0])
-    return text(path[0])
 
 
 def short(molecules: Sequence[Sequence[str]]) -> list[int]:

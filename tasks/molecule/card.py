@@ -8,10 +8,11 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from bbo_bench.metrics.naturalness import distances
+from bbo_bench.molecules import fingerprint, molecule, smiles
 from bbo_bench.parallel import pmap
 from bbo_bench.plugins import find
 from bbo_bench.seeding import generator
-from bbo_bench.tasks.molecule import Molecule, chemistry
+from bbo_bench.tasks.molecule import Molecule
 
 UNIFORM = 10_000
 
@@ -25,7 +26,7 @@ def upper(matrix: Tensor) -> Tensor:
 def features(task: Molecule) -> str:
     """How distances of held-out molecules in feature space go with their Tanimoto similarities."""
     x = task.reference()
-    bits = torch.tensor([chemistry.fingerprint(text).tolist() for text in task.domain.text(x)], dtype=torch.double)
+    bits = torch.tensor([fingerprint(text).tolist() for text in task.domain.text(x)], dtype=torch.double)
     common, size = bits @ bits.T, bits.sum(1)
     alike = upper(common / (size[:, None] + size - common))
     place = task.features(x)
@@ -36,7 +37,7 @@ def features(task: Molecule) -> str:
 def strings(task: Molecule) -> str:
     """What uniform strings are."""
     x = task.domain.sample(UNIFORM, generator(0, "uniform"))
-    found = [chemistry.molecule(text) for text in task.domain.text(x)]
+    found = [molecule(text) for text in task.domain.text(x)]
     atoms = torch.tensor([0 if each is None else each.GetNumAtoms() for each in found])
     return (
         f"of uniform strings {task.valid(x).double().mean():.0%} are valid; "
@@ -48,7 +49,7 @@ def codec(task: Molecule) -> str:
     """What decoding and encoding leave of a molecule, and of a latent."""
     prior, x = task.prior(), task.reference()
     back = prior.decode(prior.encode(x))
-    names, again = (pmap(chemistry.smiles, task.domain.text(each)) for each in (x, back))
+    names, again = (pmap(smiles, task.domain.text(each)) for each in (x, back))
     same = sum(map(str.__eq__, names, again)) / len(x)
     nearest = distances(task.features(back), task.features(x)).argmin(1) == torch.arange(len(x))
     z = prior.sample(len(x), generator(0, "quality"))

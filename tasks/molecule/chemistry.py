@@ -1,6 +1,6 @@
-"""Molecules by RDKit: from SELFIES, with their fingerprints, their synthetic accessibility, and MOSES's filters.
+"""What MOSES keeps of molecules: its elements and filters; and the synthetic accessibility of a molecule.
 
-Sources: Krenn et al., "Self-referencing embedded strings (SELFIES)", 2020; Ertl and Schuffenhauer, "Estimation of
+Sources: Ertl and Schuffenhauer, "Estimation of
 synthetic accessibility score of drug-like molecules", 2009; Polykovskiy et al., "Molecular Sets (MOSES)", 2020.
 """
 
@@ -8,70 +8,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from threading import RLock
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import selfies
-from rdkit import Chem, DataStructs, RDConfig, rdBase
-from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
+from rdkit import Chem, DataStructs, RDConfig
 
-BITS = 2048
+from bbo_bench.molecules import BITS, molecule
+
 ELEMENTS = frozenset(("C", "N", "S", "O", "F", "Cl", "Br", "H"))
 """What a molecule of MOSES is made of."""
 LARGEST_RING = 7
-MORGAN = GetMorganGenerator(radius=2, fpSize=BITS)
-BONDS = selfies.get_preset_constraints("default")
-"""How many bonds an atom can have, to SELFIES 2.1.1."""
 
 Words = npt.NDArray[np.uint64]
-
-
-_BONDING = RLock()
-
-
-@contextmanager
-def usual_bonds() -> Iterator[None]:
-    """SELFIES with its own constraints in the meantime; it holds them in a global variable, which others may set."""
-    with _BONDING:
-        before = selfies.get_semantic_constraints()
-        if before == BONDS:
-            yield
-            return
-        selfies.set_semantic_constraints(BONDS)
-        try:
-            yield
-        finally:
-            selfies.set_semantic_constraints(before)
-
-
-def molecule(text: str) -> Chem.Mol | None:
-    """The molecule of a string of SELFIES tokens; None where RDKit cannot make it, or it has no atom.
-
-    Padding is skipped wherever it stands, and what SELFIES cannot bond is left out, so that nearly all strings are
-    molecules.
-    """
-    with rdBase.BlockLogs(), usual_bonds():
-        found = Chem.MolFromSmiles(selfies.decoder(text))
-    return found if found is not None and found.GetNumAtoms() else None
-
-
-def smiles(text: str) -> str:
-    """Canonical SMILES of a string of SELFIES tokens; empty where it is no molecule."""
-    found = molecule(text)
-    return Chem.MolToSmiles(found) if found is not None else ""
-
-
-def fingerprint(text: str) -> npt.NDArray[np.uint8]:
-    """Morgan fingerprint of radius 2, as 2,048 bits; all 0 where the string is no molecule."""
-    found = molecule(text)
-    return np.zeros(BITS, np.uint8) if found is None else MORGAN.GetFingerprintAsNumPy(found)
 
 
 def accessibility(text: str) -> float:
@@ -90,26 +42,37 @@ def natural(text: str) -> bool:
     It has the elements of MOSES, neither charges nor unpaired electrons, no ring of more than 7 atoms, and nothing
     that the medicinal chemistry filters or PAINS match.
     """
+    return not fault(text)
+
+
+def fault(text: str) -> str:
+    """Why MOSES would not keep the molecule of a string of SELFIES tokens; empty if it would."""
     found = molecule(text)
-    if found is None or any(len(ring) > LARGEST_RING for ring in found.GetRingInfo().AtomRings()):
-        return False
-    plain = all(
-        atom.GetSymbol() in ELEMENTS and not atom.GetFormalCharge() and not atom.GetNumRadicalElectrons()
-        for atom in found.GetAtoms()
-    )
-    return plain and not _filters().match(found)
+    if found is None:
+        return "no molecule"
+    if largest := max((len(ring) for ring in found.GetRingInfo().AtomRings() if len(ring) > LARGEST_RING), default=0):
+        return f"a ring of {largest} atoms"
+    for atom in found.GetAtoms():
+        if atom.GetSymbol() not in ELEMENTS:
+            return f"has {atom.GetSymbol()}"
+        if atom.GetFormalCharge():
+            return "has a charge"
+        if atom.GetNumRadicalElectrons():
+            return "has an unpaired electron"
+    return _filters().match(found)
 
 
 class _Filters(NamedTuple):
     """Unwanted substructures, and the bits of the pattern fingerprint that a molecule with one must have."""
 
+    names: list[str]
     patterns: list[Chem.Mol]
     bits: Words
 
-    def match(self, found: Chem.Mol) -> bool:
-        """Whether a molecule has one of them; only those are looked for that the fingerprint leaves possible."""
-        possible = ~(self.bits & ~_pattern_bits(found)).any(1)
-        return any(found.HasSubstructMatch(self.patterns[i]) for i in np.flatnonzero(possible))
+    def match(self, found: Chem.Mol) -> str:
+        """The first that a molecule has, or nothing; only those are looked for that the fingerprint leaves possible."""
+        possible = np.flatnonzero(~(self.bits & ~_pattern_bits(found)).any(1))
+        return next((f"filter {self.names[i]}" for i in possible if found.HasSubstructMatch(self.patterns[i])), "")
 
 
 @cache
@@ -117,7 +80,8 @@ def _filters() -> _Filters:
     """MOSES's, written for explicit hydrogens, which are merged into the atoms so that others match too."""
     with np.load(Path(__file__).with_name("filters.npz")) as file:
         patterns = [Chem.MergeQueryHs(Chem.MolFromSmarts(str(pattern))) for pattern in file["smarts"]]
-    return _Filters(patterns, np.stack([_pattern_bits(pattern) for pattern in patterns]))
+        names = [str(name) for name in file["name"]]
+    return _Filters(names, patterns, np.stack([_pattern_bits(pattern) for pattern in patterns]))
 
 
 def _pattern_bits(found: Chem.Mol) -> Words:

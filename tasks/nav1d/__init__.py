@@ -57,6 +57,7 @@ class Nav1D(DiffusionTask):
         ValueError: If there is no such data set or sampler.
     """
 
+    columns = tuple(f"{what}_{t}" for t in range(HORIZON) for what in ("position", "action"))
     domain = Box(torch.tensor([-SIZE, -1.0]).repeat(HORIZON, 1), torch.tensor([SIZE, 1.0]).repeat(HORIZON, 1))
 
     def __init__(
@@ -120,6 +121,11 @@ class Nav1D(DiffusionTask):
     def valid(self, x: Tensor) -> Tensor:
         """Whether plans are coherent, by more than half: what they plan is what happens."""
         return self.coherency(x) > COHERENT
+
+    def faults(self, x: Tensor) -> list[str]:
+        """See `Task.faults`."""
+        coherency = self.coherency(x).tolist()
+        return ["" if each > COHERENT else f"what it plans does not happen: coherency {each:.2f}" for each in coherency]
 
     def features(self, x: Tensor) -> Tensor:
         """`n x 64` positions and actions."""

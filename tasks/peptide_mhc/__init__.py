@@ -80,6 +80,19 @@ class PeptideMHC(DiffusionTask):
         repeats = torch.stack([(x == residue).sum(1) for residue in range(len(RESIDUES))]).amax(0)
         return (hydropathy(x) <= self.limit) & (repeats <= MAX_REPEATS)
 
+    def faults(self, x: Tensor) -> list[str]:
+        """See `Task.faults`."""
+        repeats = torch.stack([(x == residue).sum(1) for residue in range(len(RESIDUES))]).amax(0)
+        found = zip((hydropathy(x) > self.limit).tolist(), (repeats > MAX_REPEATS).tolist(), strict=True)
+        return [
+            "too hydrophobic" if greasy else f"a residue more than {MAX_REPEATS} times" if same else ""
+            for greasy, same in found
+        ]
+
+    def catalogue(self) -> tuple[Tensor, list[str]]:
+        """See `Task.catalogue`: the peptides of the data."""
+        return self._designs, [""] * len(self._designs)
+
     @cached_property
     def limit(self) -> float:
         """The greatest mean hydropathy of a valid peptide."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,13 @@ from torch import Tensor
 from bbo_bench.diffusion.codecs import OneHot
 from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.domains import Sequences
+from bbo_bench.io import Format, Notation
 from bbo_bench.parallel import pmap
 from bbo_bench.tasks.rna.alignment import Profile, closed
 from bbo_bench.tasks.rna.cloverleaf import GAP, POSITIONS, agreement, bases, distance
 from bbo_bench.tasks.rna.drawing import draw
 from bbo_bench.tasks.rna.folding import Fold, fold, pair_probabilities
+from bbo_bench.tasks.rna.notation import dot_bracket_format, sequence_notation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,6 +100,24 @@ class TRNA(DiffusionTask):
     def canonical(self, x: Tensor) -> Tensor:
         """See `Task.canonical`: the gaps moved to the end."""
         return closed(x)
+
+    def faults(self, x: Tensor) -> list[str]:
+        """See `Task.faults`."""
+        far = self.distances(x).tolist()
+        return [f"{pairs} base pairs from a cloverleaf" if pairs > self.max_distance else "" for pairs in far]
+
+    def catalogue(self) -> tuple[Tensor, list[str]]:
+        """See `Task.catalogue`: the sequences of the data, which have no names."""
+        x = torch.cat([self._reference, self._training])
+        return x, [""] * len(x)
+
+    def notation(self) -> Notation:
+        """See `Task.notation`."""
+        return sequence_notation(self.domain, self._profile)
+
+    def formats(self) -> Mapping[str, Format]:
+        """See `Task.formats`: folds in dots and brackets, written alone."""
+        return {".dbn": dot_bracket_format(self.domain)}
 
     def validate(self, x: Tensor) -> Tensor:
         """F-score of the base pairs of the Boltzmann ensemble against those of the cloverleaf, from 0 to 1."""

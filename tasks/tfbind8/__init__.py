@@ -72,6 +72,11 @@ class TFBind8(DiffusionTask):
         """See `Task.reference`."""
         return self._reference
 
+    def catalogue(self) -> tuple[Tensor, list[str]]:
+        """See `Task.catalogue`: the sequences of the data."""
+        x = torch.cat([self._reference, self._training])
+        return x, [""] * len(x)
+
     def codec(self, data: Tensor | None = None) -> OneHot:
         """See `DiffusionTask.codec`."""
         return OneHot(self.domain)

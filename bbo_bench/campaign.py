@@ -168,7 +168,10 @@ class Campaign:
             before = record.column("ledger.csv", "observed")
             measured = torch.cat([torch.tensor(before, dtype=torch.double), true[true.isfinite()]])
             if not len(measured):
-                raise CampaignError("no design has a score yet: there is nothing to learn from")
+                raise CampaignError(
+                    "no design has a score yet: there is nothing to learn from; measure one at least, or begin a "
+                    "campaign of another seed= in another folder"
+                )
             told.infeasible_score = float(measured.min())
             observed = true.clamp_min(told.infeasible_score)
             predicted = loop.predicted(x)
@@ -238,11 +241,13 @@ def matched(names: Sequence[str], scores: Sequence[float], asked: Sequence[str],
             raise CampaignError(f"the score of {name} must be a number of at most {LARGEST} in size, got {score}")
         if not math.isnan(score):
             found[name].append(score if score == -math.inf else sign * score)
+    if mixed := [name for name, values in found.items() if -math.inf in values and max(values) > -math.inf]:
+        raise CampaignError(f"{_some(mixed)}: told as made and as impossible to make; say which")
     absent = [name for name, values in found.items() if not values]
     if absent and missing == "refuse":
         raise CampaignError(
             f"{_some(absent)} of {len(asked)} designs without a score; "
-            "say what they are: infeasible (they cannot be made), or left out (nobody tried)"
+            "say what they are: --missing infeasible (they cannot be made), or --missing left-out (nobody tried)"
         )
     if len(absent) == len(asked) and missing == "left out":
         raise CampaignError("every design of the round is left out; give the score of one at least")

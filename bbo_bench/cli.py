@@ -401,7 +401,7 @@ def _add_commands_of_designs(commands: argparse._SubParsersAction[argparse.Argum
         metavar="SETTING=VALUE",
         help="of `run`, to begin: task= optimizer= budget.rounds=[..]",
     )
-    command.add_argument("--format", default="csv", help="of the designs: csv, smi, fasta, dat... (default: csv)")
+    command.add_argument("--format", help="of the designs: csv, smi, fasta, dat... (default: as before, or csv)")
     command.add_argument("--minimize", action="store_true", help="low scores are good; said when a campaign begins")
     command.set_defaults(command=desk.ask)
     command = commands.add_parser("tell", help="a campaign: take the scores of its round, and say what they show")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bbo_bench.core import Task
     from bbo_bench.plan import Plan
 
-INFEASIBLE = ("inf", "-inf", "infeasible", "failed")
+INFEASIBLE = ("-inf", "infeasible", "failed")
 """Cells that say that a design cannot be made."""
 EMPTY = ("", "nan", "na", "n/a", "-", "none", "null")
 """Cells that hold no score."""
@@ -44,16 +44,14 @@ def score(parsed: argparse.Namespace) -> int:
     found = read(task, files, parsed.column)
     table = assess(task, found.x, found.names, validate=not parsed.unchecked) if len(found.x) else pd.DataFrame()
     table = table.dropna(axis="columns", how="all")
-    for column in ("fault", "nearest"):
-        if column in table and not table[column].str.len().any():
-            table = table.drop(columns=column)
+    empty = [each for each in ("fault", "nearest") if each in table and not table[each].str.len().any()]
     if len(table):
-        print(table.to_string(index=False, float_format=lambda number: f"{number:.4g}"))
+        print(table.drop(columns=empty).to_string(index=False, float_format=lambda number: f"{number:.4g}"))
     for name, reason in found.refused.items():
         print(f"refused: {name}: {reason}")
     if parsed.out is not None:
         refused = pd.DataFrame({"name": list(found.refused), "refused": list(found.refused.values())})
-        pd.concat([table, refused] if len(refused) else [table]).to_csv(parsed.out, index=False)
+        pd.concat([table.assign(refused=""), refused]).to_csv(parsed.out, index=False)
         print(f"written: {parsed.out}")
     return int(not len(table))
 
@@ -91,6 +89,8 @@ def export(parsed: argparse.Namespace) -> int:
     if parsed.out is None:
         parsed.out = parsed.run / "export"
     files = write(task, x[rows], names, placed(task, parsed.out, suffix))
+    if suffix == ".csv":
+        with_scores(files[0], [sign * float(y[row]) for row in rows.tolist()])
     print(f"written: {files[0] if len(files) == 1 else f'{len(files)} files in {files[0].parent}'}")
     return 0
 
@@ -98,24 +98,14 @@ def export(parsed: argparse.Namespace) -> int:
 def ask(parsed: argparse.Namespace) -> int:
     """Write the designs of a campaign's next round."""
     from bbo_bench.io import formats, write
-    from bbo_bench.launch import composed
 
-    folder = parsed.folder
-    if parsed.settings:
-        plan = replace(composed(["budget.validation=0", *parsed.settings]), folder=folder)
-        if parsed.minimize:
-            plan = replace(plan, config={**plan.config, "minimize": True})
-    elif (folder / "config.yaml").exists():
-        plan = recorded(folder)
-    else:
-        raise UsageError(
-            f"{folder} holds no campaign yet; begin one with task=NAME optimizer=NAME 'budget.rounds=[24,24,48]'"
-        )
+    folder, plan = parsed.folder, asked_plan(parsed)
     campaign = campaign_of(plan)
     asked = campaign.ask()
-    suffix = f".{parsed.format.lstrip('.')}"
-    if suffix not in formats(campaign.task):
-        raise UsageError(f"{plan.config['task']['name']} is written as {', '.join(sorted(formats(campaign.task)))}")
+    known = formats(campaign.task)
+    suffix = before(folder, known) if parsed.format is None else f".{parsed.format.lstrip('.')}"
+    if suffix not in known:
+        raise UsageError(f"{plan.config['task']['name']} is written as {', '.join(sorted(known))}")
     files = write(campaign.task, asked.x, asked.ids, placed(campaign.task, folder / f"round_{asked.round}", suffix))
     sheet = folder / f"round_{asked.round}_scores.csv"
     if not sheet.exists():
@@ -128,6 +118,40 @@ def ask(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def asked_plan(parsed: argparse.Namespace) -> Plan:
+    """The campaign that is begun, gone on with, or made longer.
+
+    Raises:
+        UsageError: If that is not said.
+    """
+    from bbo_bench.launch import composed
+
+    folder, begun = parsed.folder, (parsed.folder / "config.yaml").exists()
+    if parsed.settings:
+        given = {each.partition("=")[0] for each in parsed.settings}
+        if begun and not {"task", "optimizer"} <= given:
+            raise UsageError(
+                f"{folder} holds a campaign: `bbo-bench ask {folder}` goes on with it; to make it longer, "
+                "give all of its settings and the longer budget.rounds"
+            )
+        plan = replace(composed(["budget.validation=0", *parsed.settings]), folder=folder)
+        return replace(plan, config={**plan.config, "minimize": True}) if parsed.minimize else plan
+    if not begun:
+        raise UsageError(
+            f"{folder} holds no campaign yet; begin one with task=NAME optimizer=NAME 'budget.rounds=[24,24,48]'"
+        )
+    plan = recorded(folder)
+    if parsed.minimize and not plan.config.get("minimize"):
+        raise UsageError(f"{folder} was begun for high scores, and goes on so; begin another with --minimize")
+    return plan
+
+
+def before(folder: Path, known: Collection[str]) -> str:
+    """The suffix of what was asked for first; `.csv` where nothing was."""
+    files = [each for each in (*folder.glob("round_0.*"), *folder.glob("round_0/*")) if each.suffix in known]
+    return min(files, key=lambda each: each.stat().st_mtime_ns).suffix if files else ".csv"
+
+
 def tell(parsed: argparse.Namespace) -> int:
     """Take the scores of a campaign's round."""
     campaign = campaign_of(recorded(parsed.folder))
@@ -137,6 +161,12 @@ def tell(parsed: argparse.Namespace) -> int:
     else:
         names, scores = measurements(parsed.scores, objective, constraints)
     verdict = campaign.tell(names, scores, parsed.missing.replace("-", " "))
+    if failed := sum(score == -math.inf for score in scores):
+        print(
+            f"{failed} of {len(set(names))} could not be made: to the optimizer as bad as the worst that was measured"
+        )
+    if several := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        print(f"measured several times, and told by the mean: {', '.join(several)}")
     print("\n".join(said(verdict, campaign.sign)))
     return 0
 
@@ -225,6 +255,15 @@ def _numbers(column: pd.Series[Any]) -> pd.Series[Any]:
         return column
 
 
+def with_scores(path: Path, scores: Sequence[float]) -> None:
+    """Add a column of scores to a table of designs."""
+    import pandas as pd
+
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.insert(1, "score", list(scores))
+    table.to_csv(path, index=False)
+
+
 def campaign_of(plan: Plan) -> Campaign:
     """The campaign that a plan describes."""
     from bbo_bench.campaign import Campaign
@@ -243,7 +282,9 @@ def recorded(folder: Path) -> Plan:
     from bbo_bench.plan import Plan, check
     from bbo_bench.untrusted import DAMAGE, describes_a_run, read_yaml
 
-    path = existing(folder / "config.yaml")
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise UsageError(f"there is no run and no campaign in {folder}")
     try:
         config: Any = read_yaml(path.read_text(encoding="utf-8"))
     except (*DAMAGE, yaml.YAMLError) as error:

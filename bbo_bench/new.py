@@ -191,13 +191,15 @@ def read(
     if data.suffix.lower() != ".csv":
         return (_molecules if molecules else _sequences)(*_lines(data), None)
     frame = pd.read_csv(data)
+    if len(frame.columns) == 1 and ";" in str(frame.columns[0]):
+        raise UsageError(f"{data} has semicolons between its columns; save it with commas, and points in its numbers")
     used = [each for text in (objective, *constraints) if text for each in columns_in(text) if each in frame]
     y = measured(frame, objective, constraints) if objective else np.full(len(frame), np.nan)
     heading = next((each for each in frame if str(each).lower() in ("id", "name")), None)
     names = [""] * len(frame) if heading is None else frame[heading].astype(str).tolist()
     rest = frame.drop(columns=[*used, *([heading] if heading is not None else [])])
-    if used:
-        print(f"measured: {', '.join(dict.fromkeys(used))}; design: {', '.join(map(str, rest.columns))}")
+    measures = ", ".join(map(str, dict.fromkeys(used))) or "nothing (name it by --objective)"
+    print(f"measured: {measures}; design: {', '.join(map(str, rest.columns))}")
     text = [each for each in rest if not pd.api.types.is_numeric_dtype(rest[each])]
     column = next((each for each in text if str(each).lower() in HEADINGS), text[0] if text else None)
     molecules = molecules or (kind is None and str(column).lower() == "smiles")
@@ -288,8 +290,10 @@ def _vectors(
 ) -> tuple[Table, list[str], npt.NDArray[np.float64]]:
     x = frame.to_numpy(np.float32)
     if not np.isfinite(x).all():
+        lines = 2 + np.flatnonzero((~np.isfinite(x)).any(1))
         raise UsageError(
-            f"{int((~np.isfinite(x)).any(1).sum())} rows have an empty cell or no finite number: leave them out"
+            f"an empty cell, or no finite number, in lines {', '.join(map(str, lines[:10]))}"
+            f"{' and more' if len(lines) > 10 else ''}: leave them out"
         )
     if constant := [str(name) for name, column in frame.items() if column.nunique() < 2]:
         raise UsageError(

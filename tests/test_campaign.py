@@ -156,7 +156,10 @@ def test_what_cannot_be_told_changes_nothing(
 def test_repeats_are_averaged() -> None:
     found = matched(["a", "b", "a"], [1.0, 2.0, 4.0], ["a", "b"], "refuse", 1)
     assert found.tolist() == [2.5, 2.0]
-    assert matched(["a", "b", "a"], [1.0, 2.0, -math.inf], ["a", "b"], "refuse", -1).tolist() == [-math.inf, -2.0]
+    assert matched(["a", "b", "a"], [1.0, 2.0, 4.0], ["a", "b"], "refuse", -1).tolist() == [-2.5, -2.0]
+    assert matched(["a", "b", "a"], [-math.inf, 2.0, -math.inf], ["a", "b"], "refuse", 1).tolist() == [-math.inf, 2.0]
+    with pytest.raises(CampaignError, match="a: told as made and as impossible to make"):
+        matched(["a", "b", "a"], [1.0, 2.0, -math.inf], ["a", "b"], "refuse", 1)
 
 
 def test_ids_are_of_one_length() -> None:

@@ -68,9 +68,9 @@ def test_scores_that_cannot_be_told(cli, tmp_path, text, message):
 
 def test_what_is_missing_is_said(cli, tmp_path):
     assert "holds no campaign yet" in cli("ask", "camp").err
-    assert "there is no file" in cli("tell", "camp", "scores.csv").err
+    assert "there is no run and no campaign in camp" in cli("tell", "camp", "scores.csv").err
     assert "there is no task named 'toi'" in cli("ask", "camp", "task=toi", "optimizer=toy_search").err
-    assert "there is no file" in cli("export", "camp").err
+    assert "there is no run and no campaign in camp" in cli("export", "camp").err
     assert "there is no file" in cli("score", "task=toy", "designs.csv").err
     assert "name the files" in cli("score", "task=toy", "task.noise_std=1").err
     assert not (tmp_path / "camp").exists()
@@ -100,6 +100,28 @@ def test_designs_are_scored_and_the_others_refused(cli, tmp_path):
     }.items():
         assert reason in table["refused"][name]
         assert f"refused: {name}: " in outcome.out
+
+
+def test_a_campaign_keeps_to_how_it_was_begun(cli, tmp_path):
+    assert cli("ask", "camp", *CAMPAIGN, "--format", "npz").status == 0
+    assert "round_0.npz" in cli("ask", "camp").out, "its format"
+    late = cli("ask", "camp", "--minimize")
+    assert late.status == 1 and "was begun for high scores" in late.err
+    part = cli("ask", "camp", "optimizer=cma_es")
+    assert part.status == 1 and "`bbo-bench ask camp` goes on with it" in part.err
+
+
+def test_sheets_that_say_two_things(cli, tmp_path):
+    assert cli("ask", "camp", *CAMPAIGN).status == 0
+    sheet, rest = tmp_path / "sheet.csv", "r0-1,2\nr0-2,3\nr0-3,4\n"
+    sheet.write_text(f"id,score\nr0-0,inf\n{rest}")
+    assert "the score of r0-0 must be a number" in cli("tell", "camp", "sheet.csv").err, "an overflow is no failure"
+    sheet.write_text(f"id,score\nr0-0,failed\nr0-0,1\n{rest}")
+    assert "told as made and as impossible to make" in cli("tell", "camp", "sheet.csv").err
+    sheet.write_text(f"id,score\nr0-0,1\nr0-0,2\n{rest}")
+    told = cli("tell", "camp", "sheet.csv")
+    assert told.status == 0 and "told by the mean: r0-0" in told.out
+    assert pd.read_csv(tmp_path / "camp/ledger.csv")["observed"].tolist() == [1.5, 2, 3, 4]
 
 
 def test_the_best_of_a_run_are_exported_by_their_true_scores(cli, tmp_path):

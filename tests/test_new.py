@@ -200,11 +200,11 @@ def test_what_was_not_measured_is_no_fault(tmp_path):
 
 
 def test_sheets_as_spreadsheets_leave_them(here, cli):
-    made = cli("new", "task", "mix", "--data", "mix.csv", "--constraint", "cost <= 30")
+    made = cli("new", "task", "sheets", "--data", "mix.csv", "--constraint", "cost <= 30")
     assert "measured: cost; design: cement, water, age, strength" in made.out, made.err
-    trained_quickly(here / "plugins/tasks/mix")
-    assert cli("prior", "train", "task=mix").status == 0
-    begun = ("ask", "camp", "task=mix", "optimizer=genetic", "budget.rounds=[4,4]", "budget.evaluation=8")
+    trained_quickly(here / "plugins/tasks/sheets")
+    assert cli("prior", "train", "task=sheets").status == 0
+    begun = ("ask", "camp", "task=sheets", "optimizer=genetic", "budget.rounds=[4,4]", "budget.evaluation=8")
     assert cli(*begun, "--minimize").status == 0
     assert (here / "camp/round_0_scores.csv").read_text().startswith("id,score,cost\nr0-0,,\n")
     (here / "gap.csv").write_text("id,score,cost\nr0-0,1,10\nr0-1,2,\nr0-2,3,30\nr0-3,4,90\n,,\n")
@@ -218,9 +218,11 @@ def test_sheets_as_spreadsheets_leave_them(here, cli):
     assert [line.split()[1] for line in best.out.splitlines()[:-1]] == ["1", "3"], (
         "what cannot be made is not among them"
     )
-    other = cli("ask", "camp", "task=mix", "optimizer=cma_es", "budget.rounds=[4,4]", "budget.evaluation=8")
+    assert "2 of 4 could not be made" in told.out
+    assert (here / "camp/export.csv").read_text().startswith("id,score,cement,water,age,strength\n1,1.0,")
+    other = cli("ask", "camp", "task=sheets", "optimizer=cma_es", "budget.rounds=[4,4]", "budget.evaluation=8")
     assert other.status == 1 and other.err.startswith("error: "), "another campaign's folder, in words"
-    measuring = cli("card", "task=mix")
+    measuring = cli("card", "task=sheets")
     assert measuring.status == 1 and "has no score of its own" in measuring.err
 
 
@@ -256,7 +258,7 @@ def test_what_cannot_be_made(here, cli, arguments, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\n1,2\n,3\n", "1 rows have an empty cell"),
+        ("a,b\n1,2\n,3\n", "no finite number, in lines 3: leave them out"),
         ("a,b\n1,2\n1,3\n", "a: the same number in all rows"),
         ("a,b,c\n1,red,x\n2,blue,y\n", "b, c are no numbers"),
     ],

@@ -130,7 +130,7 @@ class DiffusionPrior(Prior):
         recipe = read_recipe(folder)
         if not (folder / WEIGHTS).exists():
             raise PluginError(
-                f"the prior in {folder} has no weights yet: make them by `bbo-bench prior train task=NAME`"
+                f"the prior in {folder} has no weights yet: make them by `bbo-bench prior train task={folder.name}`"
             )
         with seeded(generator(0, "weights")):  # they are replaced below, but their first values are drawn
             denoiser = instantiate(recipe["denoiser"])

@@ -83,7 +83,7 @@ def test_tasks_with_a_prior_can_be_written_trained_and_run(name, optimizer, tmp_
         (tmp_path / "tasks" / file).write_text(quick)
     chosen = [f"task={name}", f"optimizer={optimizer[0]}", *optimizer[1:]]
     run = ("run", *chosen, "budget=smoke", f"results={tmp_path / 'results'}")
-    assert "make them by `bbo-bench prior train task=motif`" in bbo_bench(*run, plugins=tmp_path).stderr
+    assert f"make them by `bbo-bench prior train task={name}`" in bbo_bench(*run, plugins=tmp_path).stderr
     assert bbo_bench("prior", "train", f"task={name}", plugins=tmp_path).returncode == 0
     done = bbo_bench(*run, plugins=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -2,12 +2,14 @@
 
     python benchmarks/travel.py results/budgets
     python benchmarks/travel.py results/weights
+    python benchmarks/travel.py results/budgets results/weights
 
 Reads runs of several tasks that differ in their `kl_budget` or `kl_weight`. For every method, a task's regret of a
 strength is the best mean score over the task's own strengths less the mean score of that strength; that of the least
 mean regret over tasks is the one for all. By the rule `per number` it is in proportion to the numbers of a latent (and
 given at their geometric mean). Between strengths that were run, scores are interpolated over logarithms. Writes
-`travel.csv` into the first folder.
+`travel.csv` into a folder. Of two folders, it compares the strengths of each on the pairs of method and task that both
+have, also against what is best in either.
 """
 
 import argparse
@@ -28,6 +30,10 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--metric", default="score")
     arguments = parser.parse_args()
+    if len(arguments.folders) > 1:
+        parts = {str(folder): mean_scores([folder], arguments.metric) for folder in arguments.folders}
+        print(compared(parts).to_string(index=False, float_format="{:.3f}".format))
+        return
     scores = mean_scores(arguments.folders, arguments.metric)
     sizes = {task: float(np.prod(made("task", task).prior().latent_shape)) for task in scores["task"].unique()}
     rules: dict[str, Callable[[str], float]] = {"one": lambda task: 1.0, "per number": sizes.__getitem__}
@@ -66,6 +72,23 @@ def table(scores: pd.DataFrame) -> pd.DataFrame:
     key = "key" if "key" in scores else "task"
     found = scores.pivot(index=[key, "task"] if key != "task" else "task", columns="strength", values="value")
     return found.dropna()
+
+
+def compared(parts: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """One strength for all methods and tasks that all parts have: regret against a part's best, and the best of all."""
+    tables = {name: table(pooled(scores)) for name, scores in parts.items()}
+    pairs = sorted(set.intersection(*(set(each.index) for each in tables.values())))
+    tables = {name: each.loc[pairs] for name, each in tables.items()}
+    top = np.max([each.max(axis=1) for each in tables.values()], axis=0)
+    rows = []
+    for name, each in tables.items():
+        strength = (each.max(axis=1).to_numpy()[:, None] - each).mean().idxmin()
+        own, any_ = (best - each[strength] for best in (each.max(axis=1), top))
+        rows.append(
+            {"runs": name, "pairs": len(pairs), "strength": strength, "regret": own.mean(), "worst": own.max()}
+            | {"regret to the best of all": any_.mean(), "its worst": any_.max()}
+        )
+    return pd.DataFrame(rows)
 
 
 def best(found: pd.DataFrame, scale: Callable[[str], float]) -> dict[str, float]:

@@ -51,7 +51,8 @@ QUICK = {"designs", "library", "watch", "comparison"}
     ],
 )
 def test_what_a_page_shows_works(page, tmp_path):
-    executed(["bash", "-c", script(page)], tmp_path)
+    done = executed(["bash", "-c", script(page)], tmp_path)
+    assert done.returncode == 0, said(done)
 
 
 @pytest.mark.timeout(1800)
@@ -63,16 +64,20 @@ def test_what_a_page_shows_works(page, tmp_path):
     ],
 )
 def test_notebooks_run_from_top_to_bottom(notebook, tmp_path):
-    executed([sys.executable, str(notebook)], tmp_path)
+    done = executed([sys.executable, str(notebook)], tmp_path)
+    assert done.returncode == 0, said(done)
     assert list(tmp_path.glob("*.png"))
 
 
-def executed(command: list[str], folder: Path) -> None:
+def executed(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
     environment.pop("BBO_BENCH_PLUGINS", None)
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:] + done.stdout[-1000:]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    return done.stderr[-2000:] + done.stdout[-1000:]
 
 
 @pytest.fixture

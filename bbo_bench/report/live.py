@@ -91,7 +91,7 @@ def so_far(folders: Sequence[Path]) -> pd.DataFrame:
         try:
             table = pd.read_csv(run.folder / "metrics.csv")
         except DAMAGE:
-            continue
+            continue  # without a round to draw yet; the page's status counts it, and names a damaged one
         task, optimizer = run.pair
         tables.append(table.assign(task=task, optimizer=optimizer, run=str(run.folder)))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["task", "optimizer", "run"])

@@ -18,8 +18,8 @@ import pandas as pd
 import torch
 from speed import Clock, fine_tuner, problem, updates
 
+from bbo_bench.alignment.policy import Policy
 from bbo_bench.device import limited_threads
-from bbo_bench.diffusion.policy import Policy
 
 METHODS = ("draft_full_kl", "draft_full", "alignprop", "seiko")
 

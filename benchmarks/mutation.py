@@ -2,7 +2,7 @@
 
     pip install cosmic-ray
     python benchmarks/mutation.py --sample 10
-    python benchmarks/mutation.py optimizers/svdd bbo_bench/diffusion/dual.py
+    python benchmarks/mutation.py optimizers/svdd bbo_bench/alignment/dual.py
 
 Works on a copy in `build/mutation`, goes on where it was stopped, and writes `results/mutation/mutants.csv` as it goes:
 module, line, operator, outcome, and the difference. Mutants of annotations are left out: they are not evaluated.
@@ -54,7 +54,7 @@ USERS = {
     "qlogei": "settings",
 }
 """By a module's name, tests that are put to it beside its own."""
-FOLDERS = ("optimizers", "diffusion", "surrogate")
+FOLDERS = ("optimizers", "diffusion", "alignment", "surrogate")
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def main() -> None:
 
 def chosen(names: list[str]) -> Iterator[Path]:
     """The modules, relative to the root."""
-    for name in names or ["bbo_bench/diffusion", "bbo_bench/surrogate", "optimizers"]:
+    for name in names or ["bbo_bench/diffusion", "bbo_bench/alignment", "bbo_bench/surrogate", "optimizers"]:
         path = ROOT / name
         found = [path] if path.is_file() else sorted(path.rglob("*.py"))
         yield from (
@@ -101,7 +101,8 @@ def tests(module: Path) -> list[str]:
     name = module.parent.name if module.name == "__init__.py" else module.stem
     own = [f"tests/{each}/test_{name}.py" for each in FOLDERS]
     users = [f"tests/{each}/test_{user}.py" for user in USERS.get(name, "").split() for each in FOLDERS]
-    folder = {"diffusion": "tests/diffusion", "surrogate": "tests/surrogate"}.get(module.parent.name)
+    room = module.parent.name
+    folder = f"tests/{room}" if room in ("diffusion", "alignment", "surrogate") else None
     found = [file for file in dict.fromkeys([*own, *users]) if (ROOT / file).exists()]
     return found or ([folder] if folder else ["tests/conformance"])
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bbo_bench.diffusion.finetune import FineTuner
+from bbo_bench.alignment.finetune import FineTuner
 
 
 class Needs(NamedTuple):

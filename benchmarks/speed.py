@@ -33,11 +33,11 @@ from hydra.utils import get_class, instantiate
 from passes import Bare, Needs, needs_of
 from torch import Tensor, nn
 
+from bbo_bench.alignment.finetune import FineTuner
 from bbo_bench.core import Problem
 from bbo_bench.device import limited_threads, resolve
 from bbo_bench.diffusion.codecs import Standardize
 from bbo_bench.diffusion.denoisers import UNet
-from bbo_bench.diffusion.finetune import FineTuner
 from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.domains import Box
 from bbo_bench.plugins import choices

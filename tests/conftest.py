@@ -90,3 +90,16 @@ def cli(toys, monkeypatch, tmp_path, capfd) -> Callable[..., Outcome]:
         return Outcome(status, captured.out, captured.err + message)
 
     return call
+
+
+@pytest.fixture
+def gaussian():
+    """N(0, I) in two dimensions: an untrained network predicts v = 0, the exact denoiser."""
+    from bbo_bench.diffusion.codecs import Standardize
+    from bbo_bench.diffusion.denoisers import MLP
+    from bbo_bench.diffusion.prior import DiffusionPrior
+    from bbo_bench.domains import Box
+
+    box = Box(torch.full((2,), -20.0), torch.full((2,), 20.0))
+    scheduler = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
+    return DiffusionPrior(MLP(2, width=32, depth=1), Standardize(box), scheduler, {"steps": 20})

@@ -16,7 +16,7 @@ from bbo_bench.testing.probe import Killed, contents, made, play, play_plugin, r
 ROUNDS = (16, 16, 16)
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["bbo_bench.testing", "peft", "botorch", "gpytorch", "cma", "bbo_bench.diffusion.finetune"]
+    ["bbo_bench.testing", "peft", "botorch", "gpytorch", "cma", "bbo_bench.alignment.finetune"]
 )
 
 

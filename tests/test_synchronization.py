@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bbo_bench.diffusion.finetune import FineTuner
+from bbo_bench.alignment.finetune import FineTuner
 from bbo_bench.plugins import choices
 from bbo_bench.seeding import generator
 from bbo_bench.testing import Probe

@@ -1,1 +1,1 @@
-"""What every diffusion optimizer shares: prior, sampler, likelihood, replay and the fine-tuner."""
+"""Diffusion models of designs: network, schedule, sampler, codec, likelihood, consistency model and training."""

@@ -6,9 +6,8 @@ import copy
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from safetensors import safe_open
@@ -19,39 +18,13 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from tqdm import tqdm
 
 from bbo_bench.device import limited_threads
+from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.diffusion.transition import Transition
 from bbo_bench.seeding import generator
-
-if TYPE_CHECKING:
-    from bbo_bench.diffusion.prior import DiffusionPrior
 
 FILE = "consistency.safetensors"
 CACHE = "BBO_BENCH_CACHE"
 """Environment variable: where models are kept that no task ships; by default `~/.cache/bbo_bench`."""
-
-
-@dataclass(frozen=True)
-class Distillation:
-    """How a consistency model is distilled from a prior.
-
-    Attributes:
-        steps: Steps of the teacher's trajectories.
-        passes: How many times fresh trajectories are drawn; every state of theirs is learnt from once.
-        trajectories: Trajectories per pass, and states per update.
-        learning_rate: Adam's, falling to zero along a cosine.
-
-    Raises:
-        ValueError: If a number is out of range.
-    """
-
-    steps: int = 100
-    passes: int = 40
-    trajectories: int = 256
-    learning_rate: float = 1e-3
-
-    def __post_init__(self) -> None:
-        if min(asdict(self).values()) <= 0:
-            raise ValueError(f"expected a distillation of positive numbers, got {self}")
 
 
 def consistency_model(prior: DiffusionPrior) -> nn.Module:

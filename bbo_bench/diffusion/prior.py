@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 from bbo_bench.core import Prior
 from bbo_bench.diffusion.codecs import Codec
-from bbo_bench.diffusion.consistency import Distillation
+from bbo_bench.diffusion.distillation import Distillation
 from bbo_bench.diffusion.likelihood import elbo
 from bbo_bench.diffusion.schedules import Scheduler
 from bbo_bench.diffusion.transition import Transition

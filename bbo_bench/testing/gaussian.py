@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Generator, Tensor
 
+from bbo_bench.alignment.finetune import FineTuner, Training
+from bbo_bench.alignment.generative import Generative
 from bbo_bench.core import Problem, State
 from bbo_bench.diffusion.codecs import Standardize
 from bbo_bench.diffusion.denoisers import MLP
-from bbo_bench.diffusion.finetune import FineTuner, Training
-from bbo_bench.diffusion.generative import Generative
 from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.diffusion.transition import Transition
 from bbo_bench.domains import Box

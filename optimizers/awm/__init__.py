@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from bbo_bench.alignment.finetune import FineTuner, check_counts
+from bbo_bench.alignment.policy_gradient import clipped
 from bbo_bench.core import Problem, State
-from bbo_bench.diffusion.finetune import FineTuner, check_counts
-from bbo_bench.diffusion.policy_gradient import clipped
 from bbo_bench.diffusion.transition import Denoiser
 from bbo_bench.scale import deviation
 

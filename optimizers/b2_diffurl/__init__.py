@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Generator, Tensor
 
+from bbo_bench.alignment.finetune import Rollout, Trajectories
+from bbo_bench.alignment.groups import deviations, grouped
+from bbo_bench.alignment.policy_gradient import PolicyGradient
 from bbo_bench.core import Problem, State
-from bbo_bench.diffusion.finetune import Rollout, Trajectories
-from bbo_bench.diffusion.groups import deviations, grouped
-from bbo_bench.diffusion.policy_gradient import PolicyGradient
 from bbo_bench.scale import deviation
 
 

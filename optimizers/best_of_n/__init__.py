@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from bbo_bench.alignment.finetune import check_counts
+from bbo_bench.alignment.steering import Steered
 from bbo_bench.archive import ArchiveOptimizer
 from bbo_bench.core import Domain, Problem
-from bbo_bench.diffusion.finetune import check_counts
-from bbo_bench.diffusion.steering import Steered
 
 MOST = 10_000
 """Samples for a design that a budget may ask for."""

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from bbo_bench.alignment.finetune import FineTuner, Trajectories, check_counts
+from bbo_bench.alignment.inpainting import Prefix, inpaint
+from bbo_bench.alignment.policy import Policy
 from bbo_bench.core import Problem
 from bbo_bench.diffusion.denoisers import MLP
-from bbo_bench.diffusion.finetune import FineTuner, Trajectories, check_counts
-from bbo_bench.diffusion.inpainting import Prefix, inpaint
-from bbo_bench.diffusion.policy import Policy
 from bbo_bench.seeding import seeded
 
 SHARED = ("latent", "segment", "nothing")

@@ -7,8 +7,8 @@ from typing import Any
 from torch import Generator, Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from bbo_bench.alignment.preference import PathPairs, check_temperature, differences
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.preference import PathPairs, check_temperature, differences
 
 
 class D3PO(PathPairs):

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from bbo_bench.alignment.steering import Tilted, chosen_nats
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.steering import Tilted, chosen_nats
 
 CHAIN = 100
 """Steps of the chain for which the tempering rate is given."""

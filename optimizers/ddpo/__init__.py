@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bbo_bench.diffusion.policy_gradient import PolicyGradient
+from bbo_bench.alignment.policy_gradient import PolicyGradient
 
 
 class DDPO(PolicyGradient):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from bbo_bench.diffusion.preference import DesignPairs
+from bbo_bench.alignment.preference import DesignPairs
 
 
 class DiffusionDPO(DesignPairs):

@@ -9,8 +9,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import logsigmoid
 
+from bbo_bench.alignment.finetune import FineTuner, check_counts
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.finetune import FineTuner, check_counts
 
 
 class Variants(NamedTuple):

@@ -7,8 +7,8 @@ from typing import Any
 from torch import Generator, Tensor
 from torch.nn.functional import logsigmoid
 
+from bbo_bench.alignment.preference import DesignPairs
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.preference import DesignPairs
 
 
 class DMPO(DesignPairs):

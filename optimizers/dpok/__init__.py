@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from bbo_bench.alignment.finetune import Rollout, check_counts, pairs
+from bbo_bench.alignment.policy_gradient import Steps
+from bbo_bench.alignment.value import ActorCritic
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.finetune import Rollout, check_counts, pairs
-from bbo_bench.diffusion.policy_gradient import Steps
-from bbo_bench.diffusion.value import ActorCritic
 
 
 class DPOK(ActorCritic):

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from bbo_bench.alignment.backprop import Backprop
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.backprop import Backprop
 
 
 class DRaFT(Backprop):

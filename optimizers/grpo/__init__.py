@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from bbo_bench.alignment.finetune import Rollout
+from bbo_bench.alignment.groups import deviations, grouped
+from bbo_bench.alignment.policy_gradient import PolicyGradient, Steps
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.finetune import Rollout
-from bbo_bench.diffusion.groups import deviations, grouped
-from bbo_bench.diffusion.policy_gradient import PolicyGradient, Steps
 from bbo_bench.scale import deviation
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import normalize
 
+from bbo_bench.alignment.dual import MOST
+from bbo_bench.alignment.steering import Outlook, Tilted
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.dual import MOST
-from bbo_bench.diffusion.steering import Outlook, Tilted
 from bbo_bench.diffusion.transition import Transition
 
 SIGNAL = 1e-4

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from bbo_bench.alignment.finetune import check_counts
+from bbo_bench.alignment.inpainting import inpaint
+from bbo_bench.alignment.steering import Steered
 from bbo_bench.core import Problem, UnsuitableError
-from bbo_bench.diffusion.finetune import check_counts
-from bbo_bench.diffusion.inpainting import inpaint
-from bbo_bench.diffusion.steering import Steered
 
 CHOICES = ("greedy", "softmax", "expectation")
 

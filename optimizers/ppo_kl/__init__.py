@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from bbo_bench.diffusion.finetune import Rollout
-from bbo_bench.diffusion.policy_gradient import PolicyGradient, Steps, clipped
+from bbo_bench.alignment.finetune import Rollout
+from bbo_bench.alignment.policy_gradient import PolicyGradient, Steps, clipped
 
 
 class PPOKL(PolicyGradient):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from bbo_bench.diffusion.preference import PathPairs, differences
+from bbo_bench.alignment.preference import PathPairs, differences
 
 
 class PRDP(PathPairs):

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from bbo_bench.alignment.backprop import Backprop
+from bbo_bench.alignment.credit import Credited
+from bbo_bench.alignment.finetune import Trajectories
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.backprop import Backprop
-from bbo_bench.diffusion.credit import Credited
-from bbo_bench.diffusion.finetune import Trajectories
 from bbo_bench.diffusion.transition import Denoiser
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from bbo_bench.alignment.finetune import check_counts
+from bbo_bench.alignment.matching import Matching
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.finetune import check_counts
-from bbo_bench.diffusion.matching import Matching
 
 RANKINGS = ("local", "global")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bbo_bench.diffusion.credit import Credited
-from bbo_bench.diffusion.finetune import Rollout, Trajectories
-from bbo_bench.diffusion.policy_gradient import PolicyGradient, Steps
+from bbo_bench.alignment.credit import Credited
+from bbo_bench.alignment.finetune import Rollout, Trajectories
+from bbo_bench.alignment.policy_gradient import PolicyGradient, Steps
 
 
 class Reinforce(Credited, PolicyGradient):

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Generator, Tensor
 
+from bbo_bench.alignment.matching import Matching
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.matching import Matching
 
 
 class RWR(Matching):

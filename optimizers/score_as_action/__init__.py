@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from bbo_bench.alignment.finetune import Rollout, pairs
+from bbo_bench.alignment.value import ActorCritic
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.finetune import Rollout, pairs
-from bbo_bench.diffusion.value import ActorCritic
 
 
 class ScoreAsAction(ActorCritic):

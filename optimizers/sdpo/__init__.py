@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from bbo_bench.alignment.finetune import Rollout
+from bbo_bench.alignment.policy_gradient import PolicyGradient, Steps
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.finetune import Rollout
-from bbo_bench.diffusion.policy_gradient import PolicyGradient, Steps
 from bbo_bench.scale import deviation
 
 

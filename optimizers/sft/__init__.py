@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from bbo_bench.alignment.matching import Matching
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.matching import Matching
 
 ORIGINS = ("policy", "foundation")
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from bbo_bench.alignment.finetune import FineTuner, check_counts
+from bbo_bench.alignment.replay import Replay
 from bbo_bench.core import Problem
 from bbo_bench.diffusion.estimates import ESTIMATES, best
-from bbo_bench.diffusion.finetune import FineTuner, check_counts
-from bbo_bench.diffusion.replay import Replay
 
 
 class SQDF(FineTuner):

@@ -8,8 +8,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from bbo_bench.alignment.preference import DesignPairs
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.preference import DesignPairs
 from bbo_bench.diffusion.transition import Transition
 
 WEIGHTINGS = ("elbo", "min_snr")

@@ -11,9 +11,9 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import one_hot, pad
 
+from bbo_bench.alignment.inpainting import inpaint
 from bbo_bench.core import Offline
 from bbo_bench.diffusion.codecs import Standardize
-from bbo_bench.diffusion.inpainting import inpaint
 from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.diffusion.transition import Denoiser

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from bbo_bench.diffusion import consistency
-from bbo_bench.diffusion.consistency import CACHE, FILE, Distillation, consistency_model, fingerprint, save
+from bbo_bench.diffusion.consistency import CACHE, FILE, consistency_model, fingerprint, save
+from bbo_bench.diffusion.distillation import Distillation
 from bbo_bench.diffusion.estimates import ESTIMATES
 from bbo_bench.seeding import generator
 from bbo_bench.testing.gaussian import ode_scales, problem

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from bbo_bench.alignment.policy import Policy
 from bbo_bench.diffusion.codecs import OneHot
 from bbo_bench.diffusion.denoisers import MLP, Categorical, Convolution, GatedMLP, SequenceMLP, Transformer, UNet
-from bbo_bench.diffusion.policy import Policy
 from bbo_bench.domains import Sequences
 from bbo_bench.seeding import generator, seeded
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bbo_bench.diffusion.policy_gradient import clipped
+from bbo_bench.alignment.policy_gradient import clipped
 from bbo_bench.optimizers.awm import AWM, bounded_exp
 from bbo_bench.seeding import generator
 from bbo_bench.testing.gaussian import TRAINING, Linear, Quadratic, check, moments, problem, tuned

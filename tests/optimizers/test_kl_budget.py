@@ -13,10 +13,10 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from bbo_bench.alignment.credit import Truncation
+from bbo_bench.alignment.dual import LEAST, MOST, POWER, RESPONSE, SPAN, Dual
+from bbo_bench.alignment.finetune import FineTuner, pairs
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.credit import Truncation
-from bbo_bench.diffusion.dual import LEAST, MOST, POWER, RESPONSE, SPAN, Dual
-from bbo_bench.diffusion.finetune import FineTuner, pairs
 from bbo_bench.diffusion.transition import Transition
 from bbo_bench.optimizers.alignprop import AlignProp
 from bbo_bench.optimizers.awm import AWM

@@ -9,8 +9,8 @@ import math
 import pytest
 import torch
 
-from bbo_bench.diffusion.dual import LEAST
-from bbo_bench.diffusion.steering import chosen_nats
+from bbo_bench.alignment.dual import LEAST
+from bbo_bench.alignment.steering import chosen_nats
 from bbo_bench.optimizers.best_of_n import MOST, BestOfN, nats
 from bbo_bench.optimizers.das import DAS
 from bbo_bench.optimizers.guidance import Guidance

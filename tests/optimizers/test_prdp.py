@@ -8,7 +8,7 @@ to the best of the steps that have it.
 import pytest
 import torch
 
-from bbo_bench.diffusion.preference import Paths
+from bbo_bench.alignment.preference import Paths
 from bbo_bench.optimizers.prdp import PRDP
 from bbo_bench.seeding import generator
 from bbo_bench.testing.gaussian import (

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bbo_bench.diffusion.credit import Decreasing, Similarity, Truncation
+from bbo_bench.alignment.credit import Decreasing, Similarity, Truncation
 from bbo_bench.optimizers.draft import DRaFT
 from bbo_bench.optimizers.qv_pg import QVPG
 from bbo_bench.seeding import generator

@@ -7,7 +7,7 @@ slope, so that the gradient of E[b·x_0] by the output layer's bias is known.
 import pytest
 import torch
 
-from bbo_bench.diffusion.credit import Decreasing, Similarity, Truncation
+from bbo_bench.alignment.credit import Decreasing, Similarity, Truncation
 from bbo_bench.optimizers.ddpo import DDPO
 from bbo_bench.optimizers.reinforce import Reinforce
 from bbo_bench.seeding import generator

@@ -12,7 +12,7 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor
 
-from bbo_bench.diffusion.inpainting import inpaint
+from bbo_bench.alignment.inpainting import inpaint
 from bbo_bench.plugins import choices, find
 from bbo_bench.seeding import generator
 from bbo_bench.tasks import nav1d

@@ -2,7 +2,7 @@
 
 import torch
 
-from bbo_bench.diffusion.finetune import FineTuner
+from bbo_bench.alignment.finetune import FineTuner
 
 
 class WeightedDenoising(FineTuner):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from bbo_bench.diffusion.credit import Decreasing, Similarity, Truncation
-from bbo_bench.diffusion.finetune import Trajectories
+from bbo_bench.alignment.credit import Decreasing, Similarity, Truncation
+from bbo_bench.alignment.finetune import Trajectories
 from bbo_bench.seeding import generator
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bbo_bench.diffusion.replay import MODES, Replay
+from bbo_bench.alignment.replay import MODES, Replay
 from bbo_bench.seeding import generator
 
 STEPS = 4

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from bbo_bench.alignment.generative import Generative
 from bbo_bench.core import Problem, UnsuitableError
-from bbo_bench.diffusion.generative import Generative
 from bbo_bench.domains import Box
 from bbo_bench.seeding import generator
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from bbo_bench.alignment.finetune import FineTuner, Rollout, check_counts, pairs
+from bbo_bench.alignment.on_policy import OnPolicy
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.finetune import FineTuner, Rollout, check_counts, pairs
-from bbo_bench.diffusion.on_policy import OnPolicy
 from bbo_bench.diffusion.transition import Transition, squared
 
 

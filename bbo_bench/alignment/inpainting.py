@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor
 
-from bbo_bench.diffusion.finetune import check_counts
+from bbo_bench.alignment.finetune import check_counts
 from bbo_bench.diffusion.transition import Denoiser
 
 if TYPE_CHECKING:

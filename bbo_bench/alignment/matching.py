@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from bbo_bench.alignment.finetune import FineTuner, check_counts
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.finetune import FineTuner, check_counts
 
 
 class Matching(FineTuner):

@@ -10,8 +10,8 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.checkpoint import checkpoint as recomputed
 
+from bbo_bench.alignment.finetune import FineTuner, check_counts
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.finetune import FineTuner, check_counts
 from bbo_bench.diffusion.transition import Denoiser
 
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from bbo_bench.alignment.finetune import Rollout, Trajectories, pairs
+from bbo_bench.alignment.on_policy import OnPolicy
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.finetune import Rollout, Trajectories, pairs
-from bbo_bench.diffusion.on_policy import OnPolicy
 from bbo_bench.scale import deviation
 
 

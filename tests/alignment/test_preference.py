@@ -2,7 +2,7 @@
 
 import torch
 
-from bbo_bench.diffusion.preference import continuous_elbo
+from bbo_bench.alignment.preference import continuous_elbo
 from bbo_bench.testing.gaussian import problem
 
 

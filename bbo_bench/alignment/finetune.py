@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
+from bbo_bench.alignment.dual import Dual
+from bbo_bench.alignment.generative import Generative
+from bbo_bench.alignment.policy import Policy
 from bbo_bench.core import Problem, State
-from bbo_bench.diffusion.dual import Dual
-from bbo_bench.diffusion.generative import Generative
-from bbo_bench.diffusion.policy import Policy
 from bbo_bench.diffusion.transition import Denoiser
 from bbo_bench.progress import tick
 

@@ -8,9 +8,9 @@ import torch
 from diffusers.models.embeddings import Timesteps
 from torch import Generator, Size, Tensor, nn
 
+from bbo_bench.alignment.finetune import check_counts
+from bbo_bench.alignment.policy_gradient import PolicyGradient
 from bbo_bench.core import Problem, State
-from bbo_bench.diffusion.finetune import check_counts
-from bbo_bench.diffusion.policy_gradient import PolicyGradient
 from bbo_bench.seeding import seeded
 
 TIME = 64

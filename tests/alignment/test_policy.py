@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from bbo_bench.diffusion.policy import Policy
+from bbo_bench.alignment.policy import Policy
 from bbo_bench.seeding import generator
 
 X, T = torch.randn(5, 2, generator=generator(0)), torch.tensor([3])

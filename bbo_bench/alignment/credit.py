@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from bbo_bench.alignment.finetune import FineTuner, Trajectories
 from bbo_bench.core import Problem
-from bbo_bench.diffusion.finetune import FineTuner, Trajectories
 
 Credit = Callable[[Trajectories, int], Tensor]
 """Maps the last K steps of trajectories, and the sampler's steps T, to weights `n x K`, at least 0, of mean 1."""

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from bbo_bench.diffusion.dual import LEAST, MOST, Dual
+from bbo_bench.alignment.dual import LEAST, MOST, Dual
 
 CPU = torch.device("cpu")
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from bbo_bench.alignment.inpainting import Prefix, inpaint
 from bbo_bench.diffusion.codecs import Standardize
 from bbo_bench.diffusion.denoisers import MLP
-from bbo_bench.diffusion.inpainting import Prefix, inpaint
 from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.diffusion.train import fit
 from bbo_bench.domains import Box

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bbo_bench.diffusion.backprop import Backprop
+from bbo_bench.alignment.backprop import Backprop
 from bbo_bench.seeding import generator
 from bbo_bench.testing.gaussian import TRAINING, Linear, Quadratic, bias_slope, problem
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from bbo_bench.alignment.dual import LEAST, MOST
+from bbo_bench.alignment.generative import Generative
 from bbo_bench.core import Problem, State
-from bbo_bench.diffusion.dual import LEAST, MOST
-from bbo_bench.diffusion.generative import Generative
 
 PROBED = 64
 """Designs in an estimate of the KL divergence to the prior."""

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from bbo_bench.diffusion.finetune import DivergedError, FineTuner, Training, pairs
+from bbo_bench.alignment.finetune import DivergedError, FineTuner, Training, pairs
 from bbo_bench.record import Record
 from bbo_bench.seeding import generator
 from bbo_bench.testing.gaussian import Linear, problem

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bbo_bench.diffusion.groups import deviations, grouped
+from bbo_bench.alignment.groups import deviations, grouped
 from bbo_bench.seeding import generator
 
 

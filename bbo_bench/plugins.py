@@ -236,4 +236,15 @@ def _merge(
         layers.append(node if base == "_self_" else _merge(kind, (*chain, base), files, nodes))
     merged = OmegaConf.to_container(OmegaConf.merge(*layers)) if len(layers) > 1 else layers[0]
     assert isinstance(merged, dict)
+    if inherited := merged.get("search"):
+        merged["search"] = node.get("search") or {key: at for key, at in inherited.items() if not _sets(node, key)}
     return {str(key): value for key, value in merged.items()}
+
+
+def _sets(node: Any, key: str) -> bool:
+    """Whether a YAML's node says something of a setting, `training.learning_rate` for instance."""
+    for part in key.split("."):
+        if not isinstance(node, dict) or part not in node:
+            return False
+        node = node[part]
+    return True

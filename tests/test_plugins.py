@@ -76,6 +76,16 @@ def test_a_variant_overrides_what_it_names_and_inherits_the_rest(toys):
     assert not {"summary", "requires", "extra", "defaults"} & wide.settings.keys()
 
 
+def test_a_variant_searches_what_it_names_or_what_it_does_not_set(toys, tmp_path):
+    search = "search: {step: [uniform, 0, 1], proxy.beta: [uniform, 0, 1], proxy.heads: [choice, 3, 5]}\n"
+    write(tmp_path, "base", OPTIMIZER.format("base") + "step: 1\nproxy: {heads: 5, beta: 1.0}\n" + search)
+    write(tmp_path, "base", "defaults: [base, _self_]\nproxy: {beta: 2.0}", stem="changed")
+    write(tmp_path, "base", "defaults: [base, _self_]\nsearch: {step: [uniform, 0, 2]}", stem="own")
+    toys(tmp_path)
+    assert list(find("optimizer", "changed").search) == ["step", "proxy.heads"]
+    assert find("optimizer", "own").search == {"step": ["uniform", 0, 2]}
+
+
 def test_a_variant_merges_nested_settings(toys, tmp_path):
     write(tmp_path, "base", OPTIMIZER.format("base") + "proxy: {heads: 5, beta: 1.0}")
     write(tmp_path, "base", "defaults: [base, _self_]\nproxy: {beta: 2.0}", stem="changed")

@@ -1,38 +1,54 @@
-"""The defaults are what the equal tuning found."""
+"""The defaults are what tuning found: on families of tasks, or, where that is to come, on airfoils."""
 
 import csv
 import json
 from pathlib import Path
 
 import pytest
-import yaml
 
-from bbo_bench.plugins import choices
+from bbo_bench import tuning
+from bbo_bench.plugins import Choice, choices
 
 FOLDER = Path(__file__).parents[1] / "results" / "tuning"
-FASTER = {"updates": 150, "training.learning_rate": 0.0012}
-"""SQDF's defaults that are not the search's: they end at the same in half the time, as its README shows."""
-ALL_STEPS = {"truncation.first": None, "truncation.last": None}
-"""REINFORCE's defaults where the search's 50 are all steps of airfoil's sampler, as other samplers have fewer."""
-RANGES = yaml.safe_load((FOLDER / "ranges.yaml").read_text())
+DEPARTURES = {
+    "sqdf": {"updates": 150, "training.learning_rate": 0.0012},
+    "reinforce": {"truncation.first": None, "truncation.last": None},
+    "reinforce_oracle": {"truncation.first": None, "truncation.last": None},
+}
+"""SQDF ends at the same in half the time, as its README shows; REINFORCE's 50 steps are all of airfoil's sampler."""
+NATS = 8.0
+"""The budget of all, in the place of the KL weights that were found on airfoils."""
 
 
-@pytest.fixture(scope="module")
-def trials():
-    with (FOLDER / "tuning.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+def on_airfoils() -> dict[str, dict[str, float]]:
+    """The best trial of each optimizer."""
+    with (FOLDER / "airfoil.csv").open(newline="") as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: float(row["objective"]))
+    return {row["optimizer"]: json.loads(row["settings"]) for row in rows}
 
 
-@pytest.mark.parametrize("name", RANGES)
-def test_every_optimizer_had_twelve_trials_and_has_the_best_ones_settings(name, trials):
-    made = [row for row in trials if row["optimizer"] == name]
-    assert len(made) == 12
-    best = json.loads(max(made, key=lambda row: float(row["objective"]))["settings"])
-    assert set(best) == set(RANGES[name])
-    best |= {"sqdf": FASTER, "reinforce": ALL_STEPS, "reinforce_oracle": ALL_STEPS}.get(name, {})
-    settings = choices("optimizer")[name].settings
-    for key, value in best.items():
-        setting = settings
-        for part in key.split("."):
-            setting = setting[part]
-        assert setting == value, f"{key} of {name}"
+def setting(choice: Choice, key: str) -> object:
+    value = choice.settings
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+@pytest.mark.parametrize("name", on_airfoils())
+def test_every_optimizer_has_the_best_trials_settings(name):
+    choice = choices("optimizer")[name]
+    for key, value in (on_airfoils()[name] | DEPARTURES.get(name, {})).items():
+        if key == "kl_weight" and choice.settings.get("kl_budget") is not None:
+            assert (choice.settings["kl_weight"], choice.settings["kl_budget"]) == (None, NATS)
+        else:
+            assert setting(choice, key) == value, f"{key} of {name}"
+
+
+@pytest.mark.parametrize("name", [name for name in on_airfoils() if not name.endswith("_oracle")])
+def test_what_is_searched_is_what_was_and_holds_the_default(name):
+    choice = choices("optimizer")[name]
+    budgeted = {"kl_budget" if key == "kl_weight" else key for key in on_airfoils()[name]}
+    assert set(choice.search) in (budgeted, set(on_airfoils()[name]))
+    for key, distribution in tuning.space(choice).items():
+        if key not in DEPARTURES.get(name, {}):
+            assert distribution._contains(distribution.to_internal_repr(setting(choice, key))), f"{key} of {name}"

@@ -37,7 +37,13 @@ def test_a_setting_out_of_range_is_refused(problem, build, name, setting, expect
         ("ddpo", {"minibatches": 0}, "counts of at least 1, got minibatches=0"),
         ("ddpo", {"clip": 0.0}, "clip > 0.*got clip=0.0"),
         ("ddpo", {"max_advantage": 0.0}, "must be positive, got 0.0"),
-        ("ddpo", {"kl_weight": -1.0}, "at least 0, got -1.0"),
+        ("ddpo", {"kl_weight": -1.0, "kl_budget": None}, "at least 0, got -1.0"),
+        (
+            "ddpo",
+            {"kl_weight": 0.1},
+            "kl_weight or kl_budget, and null for the other, got kl_weight=0.1, kl_budget=8.0",
+        ),
+        ("ddpo", {"kl_budget": 0.0}, "expected kl_budget > 0 nats, got 0.0"),
     ],
 )
 def test_fine_tuners_refuse_a_setting_out_of_range(build, name, setting, message):

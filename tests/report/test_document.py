@@ -25,7 +25,7 @@ from bbo_bench.report.runs import find_runs
 from bbo_bench.report.style import style
 
 Make = Callable[..., Path]
-WEIGHT = find("optimizer", "sqdf").settings["kl_weight"]
+BUDGET = find("optimizer", "sqdf").settings["kl_budget"]
 
 
 def metrics(end: float) -> dict[str, object]:
@@ -38,8 +38,8 @@ def report(writer: Callable[[Path], Make], tmp_path_factory: pytest.TempPathFact
     results = tmp_path_factory.mktemp("results")
     make = writer(results)
     for seed, end in enumerate((1.0, 2.0, 3.0, 4.0, 50.0)):
-        make("sqdf", seed, metrics(end), settings={"kl_weight": WEIGHT})
-        make("sqdf_kl_low", seed, metrics(end + 1), settings={"kl_weight": 0.01})
+        make("sqdf", seed, metrics(end), settings={"kl_budget": BUDGET})
+        make("sqdf_kl_low", seed, metrics(end + 1), settings={"kl_budget": 0.01})
         make("prior_sampling", seed, metrics(1.0))
         make("cma_es", seed, metrics(10.0), task="other")
         make("prior_sampling", seed, metrics(1.0), task="other")
@@ -75,7 +75,7 @@ def test_latex_and_text(report: Path) -> None:
     lines = text.splitlines()
     start = lines.index("toy: Recommended designs: naturalness, by KL weight or budget")
     assert lines[start + 1].split() == ["validity", "ELBO", "z"]
-    assert lines[start + 3].split()[:3] == ["sqdf_kl_low", "(kl_weight=0.01)", "4.00"]
+    assert lines[start + 3].split()[:3] == ["sqdf_kl_low", "(kl_budget=0.01)", "4.00"]
     start = lines.index("all tasks: normalized mean score")
     assert lines[start + 2].split() == ["prior_sampling", "2", "1.00", "1.00", "1.00", "10", "-", "-"]
     assert lines[start + 3] == "not run on all tasks, and left out here: cma_es, sqdf, sqdf_kl_low"
@@ -176,9 +176,9 @@ def drawn(figure: Figure) -> list[str]:
 
 
 def test_what_the_figures_show(make: Make, results: Path) -> None:
-    for name, weight in (("sqdf", WEIGHT), ("sqdf_kl_low", 0.01), ("sqdf_kl_high", 1.0)):
+    for name, budget in (("sqdf", BUDGET), ("sqdf_kl_low", 0.01), ("sqdf_kl_high", 16.0)):
         for seed in range(2):
-            make(name, seed, metrics(3 - weight), settings={"kl_weight": weight})
+            make(name, seed, metrics(3 - budget), settings={"kl_budget": budget})
     make("prior_sampling", 0, metrics(1.0))
     runs = find_runs([results]).complete
     whole, kin = frame(runs), families(runs)
@@ -191,9 +191,9 @@ def test_what_the_figures_show(make: Make, results: Path) -> None:
     assert drawn(lines) == ["prior_sampling (the prior)", "sqdf", "data; no gap"]
     curve = next(line for line in lines.axes[0].lines if line.get_color() == style("sqdf").color)
     assert curve.get_xdata().tolist() == [64, 192, 448, 960]
-    np.testing.assert_allclose(curve.get_ydata(), metrics(3 - WEIGHT)["reward_mean"])
+    np.testing.assert_allclose(curve.get_ydata(), metrics(3 - BUDGET)["reward_mean"])
     front = next(line for line in points.axes[0].lines if len(line.get_xdata()) == 3)
-    np.testing.assert_allclose(front.get_xdata(), [2.99, 3 - WEIGHT, 2.0])  # ascending weights
+    np.testing.assert_allclose(front.get_xdata(), [2.99, 3 - BUDGET, -13.0])  # ascending budgets
     assert drawn(points) == ["prior_sampling (the prior)", "sqdf", "data"]
 
 

@@ -125,7 +125,7 @@ class Campaign:
     def _begin(self, task: Task, build: Build, folder: Path, config: Mapping[str, Any]) -> None:
         self.task, self.folder = task, folder
         self._build, self._config = build, {**config, "scores": "told"}
-        self.sign = -1 if config.get("minimize") or getattr(task, "sign", 1) < 0 else 1
+        self.sign = sign_of(config, task)
         budget = config["budget"]
         self._budget = Budget(tuple(budget["rounds"]), budget["evaluation"], 0)
 
@@ -218,6 +218,11 @@ def unscored(task: Task) -> Task:
     told.scored = False
     told.noise_std, told.y_prior, told.best_known, told.infeasible_score = 0.0, math.nan, math.nan, math.nan
     return told
+
+
+def sign_of(config: Mapping[str, Any], task: Task) -> int:
+    """−1 where low scores are good, to the run's configuration or to a task of one's own; else 1."""
+    return -1 if config.get("minimize") or getattr(task, "sign", 1) < 0 else 1
 
 
 def ids(round: int, n: int) -> list[str]:

@@ -62,6 +62,7 @@ def export(parsed: argparse.Namespace) -> int:
     import torch
 
     from bbo_bench.assess import best
+    from bbo_bench.campaign import sign_of
     from bbo_bench.io import texts, write
     from bbo_bench.oracle import true_scores
 
@@ -79,7 +80,7 @@ def export(parsed: argparse.Namespace) -> int:
         with np.load(existing(parsed.run / "recommended.npz")) as file:
             x = torch.as_tensor(file[f"recommended_{len(queried) - 1}"])
         y = true_scores(task, x)
-    sign = -1 if plan.config.get("minimize") or getattr(task, "sign", 1) < 0 else 1
+    sign = sign_of(plan.config, task)
     rows = best(task, x, y, parsed.top, distinct=parsed.distinct)
     rows = rows[y[rows].isfinite()]
     names = [f"{i + 1:0{len(str(len(rows)))}}" for i in range(len(rows))]
@@ -173,7 +174,7 @@ def tell(parsed: argparse.Namespace) -> int:
 
 def measured_columns(task: Task) -> list[str]:
     """What is to be filled in of a design."""
-    from bbo_bench.new import columns_in
+    from bbo_bench.table import columns_in
 
     objective, constraints = asked_for(task)
     return list(dict.fromkeys(word for each in (objective, *constraints) for word in columns_in(each)))
@@ -231,7 +232,7 @@ def measurements(path: Path, objective: str, constraints: Sequence[str]) -> tupl
     """
     import pandas as pd
 
-    from bbo_bench.new import measured
+    from bbo_bench.table import measured
 
     frame = pd.read_csv(existing(path), dtype=str, keep_default_na=False, skipinitialspace=True)
     if "id" not in frame:

@@ -13,9 +13,9 @@ from PIL import Image
 
 from bbo_bench import load_task
 from bbo_bench.molecules import Molecules
-from bbo_bench.new import columns_in, measured, read
 from bbo_bench.own import Pictures, Tokens, Vectors
 from bbo_bench.plugins import UsageError
+from bbo_bench.table import columns_in, measured, read
 
 SCORES = """
 def heaviest(x):

@@ -76,22 +76,17 @@ def _body(sections: Iterable[Cells], columns: dict[str, Column]) -> list[str]:
     for cells in sections:
         lines += [r"\addlinespace"] if lines else []
         for name, row in cells.items():
-            bold = {metric for metric in row if name != DATA and metric in columns}
-            lines.append(
-                _row(
-                    escaped(name),
-                    [_cell(row.get(metric), column, metric in bold) for metric, column in columns.items()],
-                )
-            )
+            numbers = [_cell(row.get(metric), column, rival=name != DATA) for metric, column in columns.items()]
+            lines.append(_row(escaped(name), numbers))
     return lines
 
 
-def _cell(cell: Cell | None, column: Column, eligible: bool) -> str:
+def _cell(cell: Cell | None, column: Column, *, rival: bool) -> str:
     if cell is None:
         return "--"
     value, interval, _ = digits(cell, column.decimals)
     low, _, high = interval.partition(", ")
-    if eligible and cell.value == column.best:
+    if rival and cell.value == column.best:
         value = rf"\mathbf{{{value}}}"
     return f"${value}_{{{low}}}^{{{high}}}$" if interval else f"${value}$"
 

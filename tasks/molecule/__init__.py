@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from bbo_bench.domains import Sequences
-from bbo_bench.molecules import Molecular, smiles
+from bbo_bench.molecules import Molecular
 from bbo_bench.parallel import pmap
+from bbo_bench.smiles import smiles
 from bbo_bench.tasks.molecule import chemistry
 from bbo_bench.tasks.molecule.autoencoder import Autoencoder
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bbo_bench.molecules import PADDING, along_the_longest_path
+from bbo_bench.smiles import PADDING, along_the_longest_path
 
 VERSION = "0.3.1"
 WHEEL_SHA256 = "7f4450e3ebecebe79c3a2a55950c93daddee071120daf64a163d03481e811d34"

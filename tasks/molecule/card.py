@@ -8,10 +8,11 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from bbo_bench.metrics.naturalness import distances
-from bbo_bench.molecules import fingerprint, molecule, smiles
+from bbo_bench.molecules import fingerprint
 from bbo_bench.parallel import pmap
 from bbo_bench.plugins import find
 from bbo_bench.seeding import generator
+from bbo_bench.smiles import molecule, smiles
 from bbo_bench.tasks.molecule import Molecule
 
 UNIFORM = 10_000

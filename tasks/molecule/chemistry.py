@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from rdkit import Chem, DataStructs, RDConfig
 
-from bbo_bench.molecules import BITS, molecule
+from bbo_bench.molecules import BITS
+from bbo_bench.smiles import molecule
 
 ELEMENTS = frozenset(("C", "N", "S", "O", "F", "Cl", "Br", "H"))
 """What a molecule of MOSES is made of."""

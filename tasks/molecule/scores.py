@@ -10,7 +10,8 @@ from rdkit import Chem, DataStructs
 from rdkit.Chem import QED
 from rdkit.Chem.Crippen import MolLogP
 
-from bbo_bench.molecules import MORGAN, molecule
+from bbo_bench.molecules import MORGAN
+from bbo_bench.smiles import molecule
 from bbo_bench.tasks.molecule.chemistry import synthetic_accessibility
 
 LARGE_RING = 6

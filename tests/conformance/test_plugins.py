@@ -15,8 +15,12 @@ SLOW_ORACLES = ["image_class", "molecule", "molecule_celecoxib", "molecule_plogp
 
 EVERY = {"pytestmark": [pytest.mark.every_plugin]}
 
+WITHOUT_XFOIL = pytest.mark.filterwarnings("ignore:xfoil is not on the PATH:RuntimeWarning")
+"""It is optional, and so are the numbers that it alone gives."""
+
 for _name, _choice in choices("task").items():
-    _marks = [pytest.mark.skipif(bool(_choice.missing), reason=f"needs {_choice.missing}"), pytest.mark.every_plugin]
+    _needs = pytest.mark.skipif(bool(_choice.missing), reason=f"needs {_choice.missing}")
+    _marks = [_needs, WITHOUT_XFOIL, pytest.mark.every_plugin]
     _facts = {"name": _name, "pytestmark": _marks} | ({"many": 2000} if _name in SLOW_ORACLES else {})
     globals()[f"TestTask_{_name}"] = type(f"TestTask_{_name}", (TaskSuite,), _facts)
 

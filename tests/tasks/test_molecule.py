@@ -17,11 +17,12 @@ from rdkit import Chem, DataStructs
 from torch import Tensor
 
 from bbo_bench import molecules
+from bbo_bench import smiles as notation
 from bbo_bench.device import limited_threads
 from bbo_bench.metrics.diversity import unique
-from bbo_bench.molecules import along_the_longest_path
 from bbo_bench.plugins import find
 from bbo_bench.seeding import generator
+from bbo_bench.smiles import along_the_longest_path
 from bbo_bench.tasks import molecule
 from bbo_bench.tasks.molecule import Molecule, chemistry, scores
 from bbo_bench.tasks.molecule.build_data import NEAR_DUPLICATE, words
@@ -95,7 +96,7 @@ def test_filters_are_those_of_moses(task: Molecule) -> None:
     with np.load(FOLDER / "filters.npz") as file:
         patterns = [Chem.MolFromSmarts(str(pattern)) for pattern in file["smarts"]]
     assert len(patterns) == 502
-    found = [molecules.molecule(text) for text in task.domain.text(mutated(task, 60))]
+    found = [notation.molecule(text) for text in task.domain.text(mutated(task, 60))]
     matched = [
         any(Chem.AddHs(each).HasSubstructMatch(pattern) for pattern in patterns) for each in found if each is not None
     ]
@@ -195,10 +196,10 @@ def test_processes_give_the_same_scores(task: Molecule) -> None:
 
 def test_writing_along_the_longest_path_keeps_the_molecule(task: Molecule) -> None:
     for text in task.domain.text(task.reference()[:200]):
-        smiles = molecules.smiles(text)
+        smiles = notation.smiles(text)
         again = selfies.encoder(along_the_longest_path(smiles))
-        assert molecules.smiles(again) == smiles
-        assert again == selfies.encoder(along_the_longest_path(molecules.smiles(again))), "one way to write it"
+        assert notation.smiles(again) == smiles
+        assert again == selfies.encoder(along_the_longest_path(notation.smiles(again))), "one way to write it"
 
 
 @pytest.mark.parametrize(

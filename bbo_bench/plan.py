@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import inspect
 import os
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -201,12 +202,22 @@ def check_names(choice: Choice, settings: Mapping[str, Any]) -> None:
         raise PluginError(f"{label} needs {', '.join(choice.missing)}, not installed here; {choice.remedy}")
     _check_reserved(choice, settings)
     _check_target(label, settings, SUPPLIED[choice.kind], lambda _, target: outline(target))
+    numbers = _numbers(str(settings.get("_target_")))
     for key, value in settings.items():
         if isinstance(choice.settings.get(key), int | float) and isinstance(value, str):
             raise PluginError(f"{label}: {key} must be a number like {choice.settings[key]}, got {value!r}")
+        if key in numbers and isinstance(value, str):
+            raise PluginError(f"{label}: {key} must be a number or null, got {value!r}")
         if isinstance(inner := choice.settings.get(key), Mapping) and isinstance(value, str):
             example = next((f", like {choice.kind}.{key}.{each}=" for each in inner if each[0] != "_"), "")
             raise PluginError(f"{label}: {key} must be null, or have settings of its own{example}; got {value!r}")
+
+
+def _numbers(target: str) -> set[str]:
+    """Settings that a plugin's text says are numbers, if not null."""
+    found = outline(target)
+    shown = [] if found is None else parameters(found)
+    return {each.name for each in shown if re.fullmatch(r"(float|int)( \| None)?", str(each.annotation))}
 
 
 def check_constants(choice: Choice, settings: Mapping[str, Any]) -> None:

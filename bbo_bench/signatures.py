@@ -130,13 +130,14 @@ def _class(node: ast.ClassDef, bases: list[type]) -> type | None:
 
 
 def _stub(arguments: ast.arguments) -> Callable[..., None]:
-    """A function of these arguments that does nothing; what has a default has None."""
-    arguments = copy.deepcopy(arguments)
+    """A function of these arguments that does nothing; what has a default has None, annotations are text."""
+    arguments, annotations = copy.deepcopy(arguments), {}
     for each in ast.walk(arguments):
-        if isinstance(each, ast.arg):
-            each.annotation = None
+        if isinstance(each, ast.arg) and each.annotation:
+            annotations[each.arg], each.annotation = ast.unparse(each.annotation), None
     arguments.defaults = [ast.Constant(None) for _ in arguments.defaults]
     arguments.kw_defaults = [default and ast.Constant(None) for default in arguments.kw_defaults]
     source = ast.fix_missing_locations(ast.Expression(ast.Lambda(arguments, ast.Constant(None))))
     stub: Callable[..., None] = eval(compile(source, "<outline>", "eval"))
+    stub.__annotations__ = annotations
     return stub

@@ -126,6 +126,7 @@ def test_a_complete_run_is_skipped_and_another_configuration_refused(cli, tmp_pa
         ([*RUN[1:], "+optimizer.stop=1"], "optimizer toy_search has no setting stop; did you mean step?"),
         (["-m", *RUN[1:], "+optimizer.stop=1,2"], "optimizer toy_search has no setting stop; did you mean step?"),
         ([*RUN[1:], "optimizer.step=wide"], "step must be a number like 0.5, got 'wide'"),
+        (["task=toy", "optimizer=sqdf", "optimizer.kl_weight=low"], "kl_weight must be a number or null, got 'low'"),
         ([*RUN[1:], "seed=one"], "seed must be a whole number, as in seed=1, got seed=one"),
         ([*RUN[1:], "seed="], "seed must be a whole number, as in seed=1, got seed="),
         ([*RUN[1:], "seed=1,2"], "seed=1,2 is several values, of which a run takes one; add -m"),

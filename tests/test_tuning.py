@@ -9,6 +9,7 @@ import pytest
 from bbo_bench import tuning
 from bbo_bench.plugins import Choice, choices
 
+KNOWN = choices("optimizer")
 FOLDER = Path(__file__).parents[1] / "results" / "tuning"
 DEPARTURES = {
     "sqdf": {"updates": 150, "training.learning_rate": 0.0012},
@@ -36,7 +37,7 @@ def setting(choice: Choice, key: str) -> object:
 
 @pytest.mark.parametrize("name", on_airfoils())
 def test_every_optimizer_has_the_best_trials_settings(name):
-    choice = choices("optimizer")[name]
+    choice = KNOWN[name]
     for key, value in (on_airfoils()[name] | DEPARTURES.get(name, {})).items():
         if key == "kl_weight" and choice.settings.get("kl_budget") is not None:
             assert (choice.settings["kl_weight"], choice.settings["kl_budget"]) == (None, NATS)
@@ -46,7 +47,7 @@ def test_every_optimizer_has_the_best_trials_settings(name):
 
 @pytest.mark.parametrize("name", [name for name in on_airfoils() if not name.endswith("_oracle")])
 def test_what_is_searched_is_what_was_and_holds_the_default(name):
-    choice = choices("optimizer")[name]
+    choice = KNOWN[name]
     budgeted = {"kl_budget" if key == "kl_weight" else key for key in on_airfoils()[name]}
     assert set(choice.search) in (budgeted, set(on_airfoils()[name]))
     for key, distribution in tuning.space(choice).items():

@@ -115,11 +115,34 @@ def survey(folders: Sequence[Path]) -> list[Progress]:
 
 
 def status(folders: Sequence[Path]) -> str:
-    """How far the runs below some folders, and those that sweeps have planned there, have come.
+    """How far campaigns, the runs below some folders, and those that sweeps have planned there, have come.
 
     Raises:
         UsageError: If there are none.
     """
+    campaigns = {folder: line for folder in folders if (line := _campaign(folder))}
+    rest = [folder for folder in folders if folder not in campaigns]
+    return "\n".join([*campaigns.values(), *([_of_runs(rest)] if rest else [])])
+
+
+def _campaign(folder: Path) -> str:
+    """Where the campaign in a folder stands, and what is next; empty where it holds none."""
+    config = _read(folder / "config.yaml") or {}
+    if config.get("scores") != "told" or (run := progress(folder)).rounds is None:
+        return ""
+    from bbo_bench.record import ASKED  # which imports torch
+
+    names, done = [config[kind]["name"] for kind in ("task", "optimizer")], len(run.seconds)
+    if run.state == "complete":
+        after = f"bbo-bench export {shown(folder)} --top 10"
+    elif (folder / ASKED).exists():
+        after = f"designs of round {done} wait for scores: bbo-bench tell {shown(folder)} SCORES"
+    else:
+        after = f"bbo-bench ask {shown(folder)}"
+    return f"{shown(folder)}: {names[1]} on {names[0]}, {done} of {len(run.rounds)} rounds told; {after}"
+
+
+def _of_runs(folders: Sequence[Path]) -> str:
     runs = survey(folders)
     if not runs:
         where = ", ".join(map(str, folders))

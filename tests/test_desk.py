@@ -29,6 +29,9 @@ def test_a_campaign_from_the_first_question_to_the_last_answer(cli, tmp_path):
     assert "round 0: 4 designs in camp/round_0.csv" in begun.out
     assert (tmp_path / "camp/round_0_scores.csv").read_text() == "id,score\nr0-0,\nr0-1,\nr0-2,\nr0-3,\n"
     first = (tmp_path / "camp/round_0.csv").read_bytes()
+    assert cli("status", "camp").out == (
+        "camp: toy_search on toy, 0 of 2 rounds told; designs of round 0 wait for scores: bbo-bench tell camp SCORES\n"
+    )
     again = cli("ask", "camp", "--format", "npz")
     assert again.status == 0 and "round 0" in again.out
     assert (tmp_path / "camp/round_0.csv").read_bytes() == first
@@ -36,11 +39,13 @@ def test_a_campaign_from_the_first_question_to_the_last_answer(cli, tmp_path):
     done = cli("tell", "camp", str(answer))
     assert done.status == 0, done.err
     assert "round 0 is told, 4 designs in all: best 3.5" in done.out
+    assert cli("status", "camp").out == "camp: toy_search on toy, 1 of 2 rounds told; bbo-bench ask camp\n"
     assert cli("ask", "camp").status == 0
     assert ids(tmp_path / "camp", 1) == [f"r1-{i}" for i in range(4)]
     assert cli("tell", "camp", str(told(tmp_path, {"r1-1": "9"})), "--missing", "left-out").status == 0
     ledger = pd.read_csv(tmp_path / "camp/ledger.csv")
     assert ledger["observed"].tolist() == [1, 2, 3.5, 1, 9] and ledger["round"].tolist() == [0] * 4 + [1]
+    assert "2 of 2 rounds told; bbo-bench export camp" in cli("status", "camp").out
     over = cli("ask", "camp")
     assert over.status == 1 and "is complete: all 2 rounds have been told" in over.err
     more = cli("ask", "camp", *CAMPAIGN[:2], "budget.rounds=[4,4,2]", CAMPAIGN[3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
@@ -88,10 +89,13 @@ def so_far(folders: Sequence[Path]) -> pd.DataFrame:
     """The metrics of all committed rounds, of whatever runs there are: a row per run and round."""
     tables = []
     for run in survey(folders):
+        if not (file := run.folder / "metrics.csv").exists():
+            continue  # its first round is to come
         try:
-            table = pd.read_csv(run.folder / "metrics.csv")
-        except DAMAGE:
-            continue  # without a round to draw yet; the page's status counts it, and names a damaged one
+            table = pd.read_csv(file)
+        except DAMAGE as error:
+            warnings.warn(f"{file} cannot be read, and is not drawn: {error}", RuntimeWarning, stacklevel=2)
+            continue
         task, optimizer = run.pair
         tables.append(table.assign(task=task, optimizer=optimizer, run=str(run.folder)))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["task", "optimizer", "run"])

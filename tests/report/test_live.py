@@ -40,6 +40,16 @@ def test_what_is_committed_is_drawn_before_any_run_is_complete(tmp_path):
     assert not re.findall(r"(?:src|href)=.http", text), "it loads nothing"
 
 
+def test_metrics_that_cannot_be_read_are_named_and_the_others_drawn(tmp_path):
+    for seed in (0, 1):
+        with pytest.raises(Killed):
+            begun(tmp_path, seed)
+    damaged = tmp_path / "probe/genetic/seed_0/metrics.csv"
+    damaged.write_bytes(b"\xff\xfe")
+    with pytest.warns(RuntimeWarning, match=re.escape(f"{damaged} cannot be read, and is not drawn")):
+        assert so_far([tmp_path])["run"].tolist() == [str(tmp_path / "probe/genetic/seed_1")]
+
+
 def test_it_is_renewed_with_every_round_until_the_report_takes_its_place(tmp_path, monkeypatch, capsys, unpainted):
     with pytest.raises(Killed):
         begun(tmp_path, 0)

@@ -34,6 +34,7 @@ class Training:
         weight_decay: Weight decay.
         max_grad_norm: Gradients are clipped to this norm.
         lora_rank: Rank of the trained LoRA matrices; None trains all weights.
+        lora_targets: Layers that have them, by the ends of their names; None for all linear and convolutional ones.
 
     Raises:
         ValueError: If a number is out of range.
@@ -43,6 +44,7 @@ class Training:
     weight_decay: float = 1e-4
     max_grad_norm: float = 1.0
     lora_rank: int | None = 16
+    lora_targets: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if min(self.learning_rate, self.max_grad_norm) <= 0 or self.weight_decay < 0:
@@ -179,7 +181,7 @@ class FineTuner(Tuned):
 
     def untrained(self) -> Policy:
         """A policy that does what the prior does."""
-        return Policy(self.reference, self.training.lora_rank, self.rng)
+        return Policy(self.reference, self.training.lora_rank, self.rng, self.training.lora_targets)
 
     def learn(self) -> None:
         """Fine-tune the policy; the numbers are the mean loss, and the KL of its trajectories to the prior's."""
@@ -290,7 +292,7 @@ class FineTuner(Tuned):
                 yield self.rollout(samples)
         elif self._asked is not None:
             x0 = self._asked.x0
-            yield Rollout(self._asked, self.standardized(self.y[-len(x0) :]) + self.bonus(x0))
+            yield Rollout(self._asked, self.standardized(self.y[-len(x0) :], x0) + self.bonus(x0))
 
     @torch.no_grad()
     def scored(self, n: int) -> tuple[Tensor, Tensor]:
@@ -299,7 +301,7 @@ class FineTuner(Tuned):
             z = self.sample(n)
             return z, self.reward(z)
         z = self.prior.encode(self.x)
-        return z, self.standardized(self.y) + self.bonus(z)
+        return z, self.standardized(self.y, z) + self.bonus(z)
 
     def denoising_error(self, denoiser: Denoiser, z: Tensor, k: Tensor, noise: Tensor) -> Tensor:
         """Squared error of the network's output for `n x latent_shape` latents noised to steps `k`, an `n`-dim tensor.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Container, Sequence
 from typing import Any
 
 import torch
@@ -21,29 +22,38 @@ ADAPTED = (nn.Linear, nn.Conv1d, nn.Conv2d)
 class Policy(nn.Module):
     """A copy of a denoiser, equal to it as yet, with LoRA on linear and convolutional layers or all weights trainable.
 
+    With LoRA it has the denoiser's own weights, which nothing changes, and copies of those of adapted layers alone.
+
     Args:
         denoiser: The frozen network.
         rank: Of the LoRA matrices; None trains all weights.
         rng: Generator of the initial LoRA matrices.
+        targets: Layers that get them, by the ends of their names, such as `to_q`; None for all.
 
     Raises:
         ValueError: If there is nothing that LoRA could be added to.
     """
 
-    def __init__(self, denoiser: nn.Module, rank: int | None, rng: Generator) -> None:
+    def __init__(
+        self, denoiser: nn.Module, rank: int | None, rng: Generator, targets: Sequence[str] | None = None
+    ) -> None:
         super().__init__()
-        self.network = copy.deepcopy(denoiser)
+        self.network = copy.deepcopy(denoiser) if rank is None else _sharing(denoiser)
         self._plain = [self.network]  # in a list, so that its weights are not the policy's own
         self._adapted: list[str] = []
         if rank is None:
             self.network.requires_grad_(True)
             return
-        self._adapted = [name for name, module in denoiser.named_modules() if isinstance(module, ADAPTED)]
-        if not self._adapted:
+        layers = [name for name, module in denoiser.named_modules() if isinstance(module, ADAPTED)]
+        ends = tuple(f".{end}" for end in targets or ())
+        self._adapted = [name for name in layers if targets is None or f".{name}".endswith(ends)]
+        if layers and not self._adapted:
+            raise ValueError(f"no layer's name ends in one of {list(targets or ())}; layers are {', '.join(layers)}")
+        if not layers:
             raise ValueError(f"{type(denoiser).__name__} has no layers for LoRA; set lora_rank=null")
         from peft import LoraConfig, inject_adapter_in_model  # which takes a second to import
 
-        self._plain = [copy.deepcopy(denoiser)]
+        self._plain = [_sharing(denoiser, {f"{name}.weight" for name in self._adapted})]
         with seeded(rng):
             inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=self._adapted), self.network)
 
@@ -88,3 +98,9 @@ class Policy(nn.Module):
             f"{name}.weight": layer.get_base_layer().weight + layer.get_delta_weight(ADAPTER)
             for name, layer in layers.items()
         }
+
+
+def _sharing(module: nn.Module, own: Container[str] = ()) -> nn.Module:
+    """A copy with the same weights and buffers, in memory too, but for those that are its own."""
+    kept = {id(each): each for name, each in module.named_parameters() if name not in own}
+    return copy.deepcopy(module, {**kept, **{id(each): each for each in module.buffers()}})

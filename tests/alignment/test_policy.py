@@ -36,3 +36,25 @@ def test_lora_trains_little(gaussian):
 def test_lora_without_layers_for_it_is_refused():
     with pytest.raises(ValueError, match="no layers for LoRA"):
         Policy(nn.LayerNorm(2), 4, generator(0))
+
+
+def test_lora_copies_no_weight_that_it_leaves_as_it_is(gaussian):
+    policy = Policy(gaussian.denoiser, 2, generator(0), ("hidden", "out"))
+    own = {p.data_ptr() for p in gaussian.denoiser.parameters()}
+    base = [p for name, p in policy.network.named_parameters() if "lora" not in name]
+    assert all(p.data_ptr() in own for p in base)
+    apart = {name for name, p in policy.merged().named_parameters() if p.data_ptr() not in own}
+    assert apart == {"blocks.0.hidden.weight", "blocks.0.out.weight", "out.weight"}
+    before = {name: p.clone() for name, p in gaussian.denoiser.named_parameters()}
+    with torch.no_grad():
+        for weight in policy.trainable().values():
+            weight += 1.0
+    policy.merged()
+    assert all(p.equal(before[name]) for name, p in gaussian.denoiser.named_parameters())
+
+
+def test_lora_is_on_the_layers_that_are_named(gaussian):
+    policy = Policy(gaussian.denoiser, 2, generator(0), ("blocks.0.hidden",))
+    assert {name.split(".lora")[0] for name in policy.trainable()} == {"blocks.0.hidden"}
+    with pytest.raises(ValueError, match=r"no layer's name ends in one of \['to_q'\]; layers are .*blocks.0.hidden"):
+        Policy(gaussian.denoiser, 2, generator(0), ("to_q",))

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from bbo_bench.core import Domain, Optimizer, Problem, State, UnsuitableError
-from bbo_bench.domains import Box, Sequences
+from bbo_bench.domains import Box, Captioned, Sequences
 
 
 class ArchiveOptimizer(Optimizer):
@@ -36,6 +36,11 @@ class ArchiveOptimizer(Optimizer):
             searched = "a " + " or ".join(domain.__name__ for domain in self.domains)
             raise UnsuitableError(
                 f"{type(self).__name__} searches {searched}, got the domain {type(problem.domain).__name__}"
+            )
+        if isinstance(problem.domain, Captioned):
+            raise UnsuitableError(
+                f"{type(self).__name__} ships designs of an archive, which has none for prompts that were never asked "
+                "for: choose a method that makes designs, as sqdf or prior_sampling do"
             )
         self.domain = problem.domain
         self.rounds: list[tuple[Tensor, Tensor]] = []

@@ -132,6 +132,85 @@ class Sequences(Domain):
         return self
 
 
+class Captioned(Domain):
+    """Designs of a box that are each made for a prompt, whose number is one more entry of their first dimension.
+
+    A picture of `c x h x w` becomes `c+1 x h x w`, and all of the last `h x w` are its prompt's number.
+
+    Args:
+        box: Of designs without their prompts.
+        prompts: The prompts' texts; all of them different.
+        asked: How many of them, the first ones, are asked for; the others are held out.
+
+    Raises:
+        ValueError: If a prompt is empty or there twice, or `asked` is none of 1 to their number.
+    """
+
+    def __init__(self, box: Box, prompts: Sequence[str], asked: int | None = None) -> None:
+        empty = [i for i, prompt in enumerate(prompts) if not prompt.strip()]
+        if empty or not prompts or len(set(prompts)) < len(prompts):
+            twice = sorted({prompt for prompt in prompts if prompts.count(prompt) > 1})
+            raise ValueError(f"expected different prompts with a text, got empty ones at {empty}, twice {twice}")
+        if asked is not None and not 1 <= asked <= len(prompts):
+            raise ValueError(f"expected 1 to {len(prompts)} prompts to be asked for, got {asked}")
+        self.box, self.prompts = box, tuple(prompts)
+        self.asked = len(prompts) if asked is None else asked
+        self.shape = torch.Size([box.shape[0] + 1, *box.shape[1:]])
+
+    @property
+    def held_out(self) -> int:
+        """How many prompts are never asked for."""
+        return len(self.prompts) - self.asked
+
+    def check(self, x: Tensor) -> Tensor:
+        """See `Domain.check`."""
+        _check_tensor(x, self.shape)
+        self.box.check(x[:, :-1])
+        number = x[:, -1:].flatten(1)
+        wrong = ((number != number[:, :1]) | (number != number.round()) | (number < 0)).any(1)
+        wrong |= (number >= len(self.prompts)).any(1)
+        if wrong.any():
+            row = int(wrong.nonzero()[0])
+            raise ValueError(
+                f"the last entry of a design must be its prompt's number, from 0 to {len(self.prompts) - 1}, "
+                f"but design {row} has {number[row, :3].tolist()} there"
+            )
+        return x
+
+    def check_balanced(self, x: Tensor, numbers: range) -> Tensor:
+        """`n x shape` designs, if they are for these prompts, each as often as every other one, or once more.
+
+        Raises:
+            ValueError: If they are not.
+        """
+        count = torch.bincount(self.prompt(x), minlength=len(self.prompts))
+        within = count[numbers.start : numbers.stop]
+        if int(within.sum()) != len(x) or int(within.max() - within.min()) > 1:
+            raise ValueError(
+                f"{len(x)} designs must be for prompts {numbers.start} to {numbers.stop - 1}, for each of them as many "
+                f"as for every other one, or one more, got {count.tolist()} for all {len(self.prompts)}"
+            )
+        return x
+
+    def prompt(self, x: Tensor) -> Tensor:
+        """Numbers of the prompts of `n x shape` designs, an `n`-dim tensor."""
+        return x[:, -1:].flatten(1)[:, 0].long()
+
+    def captioned(self, x: Tensor, number: Tensor) -> Tensor:
+        """`n x shape` designs of `n` designs without prompts, and the numbers of those."""
+        row = number.to(x).reshape(-1, *[1] * (x.ndim - 1)).expand(-1, 1, *x.shape[2:])
+        return torch.cat([x, row], 1)
+
+    def sample(self, n: int, rng: Generator) -> Tensor:
+        """See `Domain.sample`; each prompt that is asked for has the same chance."""
+        x = self.box.sample(n, rng)
+        return self.captioned(x, torch.randint(self.asked, (n,), generator=rng, device=rng.device))
+
+    def to(self, device: torch.device) -> Self:
+        """See `Domain.to`."""
+        return type(self)(self.box.to(device), self.prompts, self.asked)
+
+
 def _check_tensor(x: object, shape: torch.Size) -> None:
     """Raise `ValueError` unless `x` is a tensor of designs of that shape."""
     if not isinstance(x, Tensor):

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import NamedTuple, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Scale(NamedTuple):
-    """The affine map between scores and their standardized values.
+    """The affine map between scores and their standardized values, one for all, or one for each group of scores.
 
     Scores come in double precision, and are standardized in it: an offset of 1e9 costs differences of 1 nothing.
     """
 
     mean: Tensor
-    """A scalar in the score's units."""
+    """In the score's units: a scalar, or one for each group."""
     std: Tensor
-    """A positive scalar in the score's units; 1 for scores that do not differ, or differ by rounding alone."""
+    """Positive, in the score's units; 1 for scores that do not differ, or differ by rounding alone."""
 
     @classmethod
     def of(cls, y: Tensor) -> Self:
@@ -26,6 +26,28 @@ class Scale(NamedTuple):
         std = deviation(y)
         rounding = 4 * torch.finfo(y.dtype).eps * mean.abs()
         return cls(mean, torch.where(std > rounding, std, torch.ones_like(std)))
+
+    @classmethod
+    def within(cls, y: Tensor, group: Tensor, groups: int) -> Self:
+        """The scales of `groups` groups of scores; those of all where a group has fewer than two.
+
+        Args:
+            y: `n` finite scores, at least one.
+            group: The `n` numbers of their groups.
+            groups: How many groups there are.
+        """
+        every, member = cls.of(y), nn.functional.one_hot(group, groups).to(y)
+        size = member.sum(0)
+        mean = member.T @ y / size.clamp(min=1)
+        std = (member.T @ (y - mean[group]).square() / (size - 1).clamp(min=1)).sqrt()
+        rounding = 4 * torch.finfo(y.dtype).eps * mean.abs()
+        std = torch.where(std > rounding, std, torch.ones_like(std))
+        few = size < 2
+        return cls(torch.where(few, every.mean, mean), torch.where(few, every.std, std))
+
+    def of_group(self, group: Tensor) -> Self:
+        """The scales of `n` scores, given the numbers of their groups."""
+        return type(self)(self.mean[group], self.std[group])
 
     def __call__(self, y: Tensor) -> Tensor:
         """Standardized values of scores, of their shape, in the precision of the scale."""

@@ -32,3 +32,13 @@ def test_deviation_of_a_single_value_is_zero():
     assert deviation(torch.ones(1, 3), 0).tolist() == [0, 0, 0]
     assert float(deviation(Y)) == float(Y.std())
     assert torch.equal(deviation(Y.reshape(2, 2), 1), Y.reshape(2, 2).std(1))
+
+
+def test_groups_have_scales_of_their_own_and_those_of_all_where_they_are_small():
+    y = torch.tensor([1.0, 3.0, 10.0, 10.0, 7.0], dtype=torch.double)
+    scale = Scale.within(y, torch.tensor([0, 0, 1, 1, 2]), 4)
+    assert scale.mean.tolist() == pytest.approx([2.0, 10.0, 6.2, 6.2])
+    assert scale.std.tolist() == pytest.approx([2**0.5, 1.0, float(y.std()), float(y.std())])
+    own = scale.of_group(torch.tensor([1, 0]))
+    assert own(torch.tensor([11.0, 2.0], dtype=torch.double)).tolist() == pytest.approx([1.0, 0.0])
+    assert own.inverse(torch.tensor([1.0, 0.0], dtype=torch.double)).tolist() == pytest.approx([11.0, 2.0])

@@ -22,7 +22,7 @@ class Generative(Optimizer):
     """Steers a diffusion prior towards the rewards of a proxy, or of the oracle itself.
 
     Rewards are scores standardized by mean and standard deviation of the first round, which the prior has proposed, so
-    that weights of rewards mean the same on every task.
+    that weights of rewards mean the same on every task. Where designs are made for prompts, by those of their prompt.
 
     Args:
         problem: With a `DiffusionPrior`.
@@ -88,7 +88,20 @@ class Generative(Optimizer):
         """
         if self.proxy is None:
             raise ValueError(f"{type(self).__name__} needs a proxy for this, but was made with proxy=null")
-        return self.standardized(self.proxy(z)) + self.bonus(z)
+        z = self.transition.held(z, z.detach())  # what is given is none of a design's doing
+        return self.standardized(self.proxy(z), z) + self.bonus(z)
+
+    def prompt(self, z: Tensor) -> Tensor:
+        """Numbers of the prompts of `n x latent_shape` latents, an `n`-dim tensor; all alike where there are none.
+
+        What a method compares designs by, it compares within a prompt, or it would learn which prompts are easy.
+        """
+        return self.prior.codec.prompt(z)
+
+    @property
+    def prompted(self) -> bool:
+        """Whether there are several prompts."""
+        return self.prior.codec.prompts > 1
 
     def check_stochastic(self) -> None:
         """Raise `UnsuitableError` unless every step of the sampler draws noise."""
@@ -107,19 +120,32 @@ class Generative(Optimizer):
         """How far the run has come, from 0 in the first round to 1 in the last."""
         return self.round / max(len(self.problem.budget) - 1, 1)
 
-    def standardized(self, y: Tensor) -> Tensor:
+    def standardized(self, y: Tensor, z: Tensor) -> Tensor:
         """Scores in standard deviations of the first round above its mean, in single precision.
 
         Where the first round is a single query, it is the first two that count.
+
+        Args:
+            y: `n` scores.
+            z: `n x latent_shape`: of what.
         """
-        return Scale.of(self.y[: max(self.problem.budget[0], 2)])(y).float()
+        first = max(self.problem.budget[0], 2)
+        if not self.prompted:
+            return Scale.of(self.y[:first])(y).float()
+        known = self.prompt(self.prior.encode(self.x[:first]))
+        scale = Scale.within(self.y[:first], known, self.prior.codec.prompts)
+        return scale.of_group(self.prompt(z))(y).float()
 
     def bonus(self, z: Tensor) -> Tensor:
-        """The reward of `n x latent_shape` latents for being unlike each other, an `n`-dim tensor, differentiable."""
+        """The reward of `n x latent_shape` latents for being unlike the others of their prompt, `n`; differentiable."""
         if not self.diversity or len(z) < 2:
             return z.new_zeros(len(z))
         flat = z.flatten(1) / math.sqrt(z[0].numel())
         distance = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")
+        if self.prompted:
+            prompt = self.prompt(z)
+            same = (prompt[:, None] == prompt).to(distance)
+            return self.diversity * (distance * same).sum(1) / (same.sum(1) - 1).clamp(min=1)
         return self.diversity * distance.sum(1) / (len(z) - 1)
 
     def state_dict(self) -> State:

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from bbo_bench.alignment.finetune import FineTuner, check_counts
+from bbo_bench.alignment.groups import deviations
 from bbo_bench.core import Problem
 
 
@@ -64,14 +65,29 @@ class Matching(FineTuner):
 
     @abstractmethod
     def weights(self, reward: Tensor) -> Tensor:
-        """Weights of `n` samples with these rewards, summing to 1, by which they are drawn to be learnt from."""
+        """Weights of `n` samples with these rewards, summing to 1, by which they are drawn to be learnt from.
+
+        With prompts, they are the samples of one of them.
+        """
+
+    def chances(self, z: Tensor, reward: Tensor) -> Tensor:
+        """The weights of `n x latent_shape` samples, of which every prompt's have the share that it has of them all."""
+        if not self.prompted:
+            return self.weights(reward)
+        prompt, chances = self.prompt(z), torch.zeros_like(reward)
+        for number in set(prompt.tolist()):
+            own = prompt == number
+            chances[own] = self.weights(reward[own]) * own.double().mean()
+        return chances
 
     def losses(self) -> Iterator[Tensor]:
         """See `FineTuner.losses`."""
         natural = self.naturals()
         for _ in range(self.iterations):
             z, reward = self.scored(self.samples)
-            weights = self.weights(reward)
+            weights = self.chances(z, reward)
+            if self.prompted:  # what differs between prompts is no gain of the choice
+                reward = deviations(reward[:, None], self.prompt(z))[0][:, 0]
             if self.dual is not None:
                 self._distance = self.path_kl()
             for _ in range(self.updates):

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from bbo_bench.alignment.finetune import Rollout, Trajectories, pairs
+from bbo_bench.alignment.groups import deviations
 from bbo_bench.alignment.on_policy import OnPolicy
 from bbo_bench.core import Problem
 from bbo_bench.scale import deviation
@@ -101,10 +102,16 @@ class PolicyGradient(OnPolicy):
     def advantages(self, rollout: Rollout, kl: Tensor) -> Tensor:
         """Advantages of all steps, `n x T`, given their KL divergences to the prior, `n x T`."""
         later = kl.flip(1).cumsum(1).flip(1) - kl
-        return self.centered(rollout.reward[:, None] - self.kl_weight * later)
+        return self.centered(rollout.reward[:, None] - self.kl_weight * later, rollout)
 
-    def centered(self, returns: Tensor) -> Tensor:
-        """Advantages of all steps, `n x T`: the part of `n x T` returns above the step's mean, normalized."""
+    def centered(self, returns: Tensor, rollout: Rollout) -> Tensor:
+        """Advantages of all steps, `n x T`: the part of `n x T` returns above the step's mean, normalized.
+
+        With prompts, above the mean of the others of their prompt.
+        """
+        if self.prompted:
+            above, _ = deviations(returns, self.prompt(rollout.trajectories.x0))
+            return self.normalized(above, deviation(above))
         return self.normalized(returns - returns.mean(0), deviation(returns))
 
     def normalized(self, advantage: Tensor, scale: Tensor) -> Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
 from bbo_bench.alignment.finetune import FineTuner, Rollout, check_counts, pairs
+from bbo_bench.alignment.groups import mates
 from bbo_bench.alignment.on_policy import OnPolicy
 from bbo_bench.core import Problem
 from bbo_bench.diffusion.transition import Transition, squared
@@ -91,6 +92,8 @@ class DesignPairs(Preference):
             z, reward = self.scored(self.samples)
             for _ in range(self.updates):
                 rows = torch.randint(len(z), (2, self.batch_size), generator=self.rng, device=z.device)
+                if self.prompted:
+                    rows[1] = mates(self.prompt(z), rows[0], self.rng)
                 yield self.loss(z[rows], reward[rows])
 
     def loss(self, z: Tensor, reward: Tensor) -> Tensor:
@@ -130,9 +133,10 @@ class Paths(NamedTuple):
 class PathPairs(Preference, OnPolicy):
     """Preferences between the policy's own trajectories, whose log-ratios to the prior are known step by step.
 
-    All pairs within a minibatch are compared: that costs no pass of a network. Log-ratios enter as they are, or clipped
-    to what they were when the step was drawn ± clip, whichever is worse: beyond the clip a policy that goes on in the
-    right direction learns no more from this rollout, and one that goes the wrong way is corrected (Deng et al. 2024).
+    All pairs of one prompt within a minibatch are compared: that costs no pass of a network. Log-ratios enter as they
+    are, or clipped to what they were when the step was drawn ± clip, whichever is worse: beyond the clip a policy that
+    goes on in the right direction learns no more from this rollout, and one that goes the wrong way is corrected (Deng
+    et al. 2024).
 
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
@@ -159,12 +163,25 @@ class PathPairs(Preference, OnPolicy):
         """Loss of a minibatch of trajectories, a scalar."""
         ratio = self.log_ratio(paths)
         clipped = ratio.clamp(paths.behaviour - self.clip, paths.behaviour + self.clip)
-        return torch.maximum(self.error(ratio, paths.reward), self.error(clipped, paths.reward)).mean()
+        error = torch.maximum(self.error(ratio, paths.reward), self.error(clipped, paths.reward))
+        if not self.prompted:
+            return error.mean()
+        prompt = self.prompt(paths.states[:, -1])
+        return error[prompt[:, None] == prompt].mean()
+
+    def shuffled(self, n: int, device: torch.device) -> Sequence[Tensor]:
+        """See `OnPolicy.shuffled`; trajectories of one prompt come together, the prompts in random order."""
+        if not self.prompted:
+            return super().shuffled(n, device)
+        order = torch.randperm(n, generator=self.rng, device=device)
+        place = torch.randperm(self.prior.codec.prompts, generator=self.rng, device=device)
+        return order[place[self._prompt[order]].argsort(stable=True)].chunk(self.minibatches)
 
     @torch.no_grad()
     def experience(self, rollout: Rollout) -> Paths:
         """The trajectories of a rollout."""
         states, means = rollout.trajectories
+        self._prompt = self.prompt(states[:, -1])
         x, k = pairs(states)
         reference = self.transition.mean_by(self.reference, k, x).reshape(means.shape)
         return Paths(states, reference, self._log_ratio(states, means, reference), rollout.reward)
@@ -187,9 +204,8 @@ def continuous_elbo(transition: Transition) -> tuple[Tensor, Tensor]:
     The error of x̂_0 weighs 1 / 2(1 - ā)² in the ELBO per unit of ā.
     """
     one = torch.ones_like(transition.std)
-    x0_per_output = transition.denoise(torch.arange(len(one)), torch.zeros_like(one)[:, None], one[:, None])[:, 0]
     alpha_bar = torch.cat([transition.alpha_bar, one[:1]])
-    return alpha_bar.diff(), x0_per_output**2 / (2 * (1 - alpha_bar[:-1]) ** 2)
+    return alpha_bar.diff(), transition.x0_per_output**2 / (2 * (1 - alpha_bar[:-1]) ** 2)
 
 
 def differences(values: Tensor) -> Tensor:

@@ -63,6 +63,8 @@ class Steered(Generative):
     def sample(self, n: int) -> Tensor:
         """Fresh designs, as many at once as `batch` allows."""
         most = max(self.batch // self.per_design, 1)
+        drawn = max(self.prior.codec.prompts, 1)
+        most = most // drawn * drawn or most  # so that a batch has as many designs for every prompt
         return torch.cat([self.draw(min(most, n - made)) for made in range(0, n, most)])
 
     def look(self, k: int, x: Tensor, *, gradient: bool = False) -> Outlook:
@@ -71,7 +73,7 @@ class Steered(Generative):
             x = x.detach().requires_grad_(gradient)
             x0 = x if k == self.transition.steps else self.posterior_mean(k, x)
             value = self.reward(x0)
-            slope = torch.autograd.grad(value.sum(), x)[0] if gradient else torch.zeros_like(x)
+            slope = self.transition.held(torch.autograd.grad(value.sum(), x)[0]) if gradient else torch.zeros_like(x)
         return Outlook(x0.detach(), value.detach(), slope)
 
     def posterior_mean(self, k: int, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from bbo_bench.domains import Box, Sequences
 
@@ -18,6 +18,25 @@ class Codec(nn.Module):
     """Shape of one latent."""
     lossy: bool = False
     """See `Prior.lossy`."""
+    given: Tensor | None
+    """Bools of a latent's shape: which of its numbers are given with a design, not designed; None for none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("given", None, persistent=False)
+
+    @property
+    def prompts(self) -> int:
+        """How many prompts designs may have; 0 without any."""
+        return 0
+
+    def context(self, n: int, rng: Generator) -> Tensor:
+        """`n x latent_shape` latents with what designs are to be made for in the place of what is given."""
+        raise NotImplementedError(f"{type(self).__name__} has something given, and must say in `context` what")
+
+    def prompt(self, z: Tensor) -> Tensor:
+        """Numbers of the prompts of `n x latent_shape` latents, an `n`-dim tensor; 0 where there are none."""
+        return torch.zeros(len(z), dtype=torch.long, device=z.device)
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
@@ -84,6 +103,61 @@ class Pixels(Codec):
     def encode(self, x: Tensor) -> Tensor:
         """See `Prior.encode`."""
         return 2 * (x - self.low) / (self.high - self.low) - 1
+
+
+class Prompted(Codec):
+    """Designs of another codec with their prompt: one more entry of a latent's first dimension is the prompt's code.
+
+    Args:
+        inner: Maps designs without their prompts to latents and back.
+        codes: `P x latent_shape[1:]`, a different one for each of P prompts.
+        drawn: Numbers of the prompts that designs are made for; None for all.
+    """
+
+    codes: Tensor
+    drawn: Tensor
+
+    def __init__(self, inner: Codec, codes: Tensor, drawn: Tensor | None = None) -> None:
+        super().__init__()
+        self.inner, self.lossy = inner, inner.lossy
+        self.latent_shape = torch.Size([inner.latent_shape[0] + 1, *inner.latent_shape[1:]])
+        self.given = torch.zeros(self.latent_shape, dtype=torch.bool, device=codes.device)
+        self.given[-1] = True
+        drawn = torch.arange(len(codes), device=codes.device) if drawn is None else drawn
+        self.register_buffer("codes", codes, persistent=False)
+        self.register_buffer("drawn", drawn, persistent=False)
+
+    @property
+    def prompts(self) -> int:
+        """See `Codec.prompts`."""
+        return len(self.codes)
+
+    def context(self, n: int, rng: Generator) -> Tensor:
+        """See `Codec.context`: each prompt as often as every other one, or once more, from a random one on."""
+        first = torch.randint(len(self.drawn), (), generator=rng, device=rng.device)
+        number = self.drawn[(first + torch.arange(n, device=rng.device)) % len(self.drawn)]
+        z = self.codes.new_zeros(n, *self.latent_shape)
+        z[:, -1] = self.codes[number]
+        return z
+
+    def prompt(self, z: Tensor) -> Tensor:
+        """See `Codec.prompt`."""
+        return torch.cdist(z[:, -1:].flatten(1), self.codes.reshape(len(self.codes), -1)).argmin(1)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """See `Prior.decode`."""
+        x = self.inner.decode(z[:, :-1])
+        number = self.prompt(z).to(x).reshape(-1, *[1] * (x.ndim - 1))
+        return torch.cat([x, number.expand(-1, 1, *x.shape[2:])], 1)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """See `Prior.encode`."""
+        number = x[:, -1:].flatten(1)[:, 0].long()
+        return torch.cat([self.inner.encode(x[:, :-1]), self.codes[number][:, None]], 1)
+
+    def moved(self, device: torch.device) -> Self:
+        """A copy on `device`."""
+        return type(self)(self.inner.moved(device), self.codes.to(device), self.drawn.to(device))
 
 
 class OneHot(Codec):

@@ -235,6 +235,26 @@ class UNet(nn.Module):
         return nn.functional.pixel_shuffle(output, self.patch)
 
 
+class Holding(nn.Module):
+    """A denoiser of latents of which a part is given: it reads that part, and predicts zero for it.
+
+    Args:
+        network: Denoiser of whole latents.
+        given: Bools of a latent's shape.
+    """
+
+    given: Tensor
+
+    def __init__(self, network: nn.Module, given: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("given", given, persistent=False)
+
+    def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
+        """Predictions for `n x latent_shape` noisy latents at `n` timesteps (or one for all), of their shape."""
+        return torch.as_tensor(self.network(x, timestep)).masked_fill(self.given, 0)
+
+
 class _Attention(nn.Module):
     """Self-attention and a perceptron, both modulated by the timestep (Peebles and Xie 2023, adaLN)."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +14,8 @@ from safetensors.torch import load_file, save
 from torch import Generator, Tensor, nn
 
 from bbo_bench.core import Prior
-from bbo_bench.diffusion.codecs import Codec
+from bbo_bench.diffusion.codecs import Codec, Prompted
+from bbo_bench.diffusion.denoisers import Holding
 from bbo_bench.diffusion.distillation import Distillation
 from bbo_bench.diffusion.likelihood import elbo
 from bbo_bench.diffusion.schedules import Scheduler
@@ -65,20 +68,41 @@ class DiffusionPrior(Prior):
         consistency: dict[str, Any] | None = None,
         folder: Path | None = None,
     ) -> None:
+        if codec.given is not None and not isinstance(denoiser, Holding):
+            denoiser = Holding(denoiser, codec.given)
         self.denoiser = denoiser.eval().requires_grad_(False)
         self.codec = codec
         self.scheduler: Scheduler = instantiate(scheduler if "_target_" in scheduler else DDIM | scheduler)
-        self.transition = Transition(self.scheduler, **sampler)
+        self.transition = Transition(self.scheduler, **sampler, given=codec.given)
         self.latent_shape, self.lossy = codec.latent_shape, codec.lossy
         self.distillation = Distillation(**(consistency or {}))
         self.folder = folder
         self._settings = (scheduler, sampler, consistency, folder)
 
+    @property
+    def size(self) -> int:
+        """How many numbers of a latent are designed: all that are not given."""
+        given = self.codec.given
+        return self.latent_shape.numel() - (0 if given is None else int(given.sum()))
+
+    @contextmanager
+    def drawing(self, numbers: range) -> Iterator[None]:
+        """Noise and samples are for other prompts in the meantime."""
+        codec = self.codec
+        if not isinstance(codec, Prompted):
+            raise ValueError(f"expected a prior of prompts, whose codec is Prompted, got one of {type(codec).__name__}")
+        before = codec.drawn
+        codec.drawn = torch.arange(numbers.start, numbers.stop, device=before.device)
+        try:
+            yield
+        finally:
+            codec.drawn = before
+
     @torch.no_grad()
     @single_precision()
-    def sample(self, n: int, rng: Generator) -> Tensor:
-        """See `Prior.sample`."""
-        *_, z = self.transition.walk(self.denoiser, self.noise(n, rng), rng)
+    def sample(self, n: int, rng: Generator, copies: int = 1) -> Tensor:
+        """See `Prior.sample`; with `copies`, as many samples of each of `n` contexts as that, one after the other."""
+        *_, z = self.transition.walk(self.denoiser, self.noise(n, rng, copies), rng)
         return z
 
     def sampler(self, steps: int, **changes: float) -> Transition:
@@ -86,12 +110,18 @@ class DiffusionPrior(Prior):
         settings: dict[str, Any] = {**self._settings[1], **changes, "steps": steps}
         if settings.get("eta", 1) != 1:
             settings["sampler"] = None  # only DDIM has other η
-        return Transition(self.scheduler, **settings).to(self.transition.std.device)
+        return Transition(self.scheduler, **settings, given=self.codec.given).to(self.transition.std.device)
 
     @single_precision()
-    def noise(self, n: int, rng: Generator) -> Tensor:
-        """`n x latent_shape` standard normal latents, where sampling starts."""
-        return torch.randn(n, *self.latent_shape, generator=rng, device=rng.device)
+    def noise(self, n: int, rng: Generator, copies: int = 1) -> Tensor:
+        """`n·copies x latent_shape` standard normal latents, where sampling starts.
+
+        Where a part of a latent is given, it is that of `n` contexts, of which each is there `copies` times.
+        """
+        noise = torch.randn(n * copies, *self.latent_shape, generator=rng, device=rng.device)
+        if self.codec.given is None:
+            return noise
+        return self.transition.held(noise, self.codec.context(n, rng).repeat_interleave(copies, 0))
 
     @single_precision()
     def decode(self, z: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,15 +117,12 @@ def train_prior(task: DiffusionTask, name: str, folder: Path | None = None, devi
         denoiser = instantiate(recipe["denoiser"]).to(device)
     codec = task.codec(data)
     prior = DiffusionPrior(denoiser, codec, recipe["scheduler"], recipe["sampler"])
-    denoiser.requires_grad_(True)
-    loss = fit(
-        denoiser,
-        prior.scheduler,
-        codec.encode(data).to(device),
-        rng,
-        **instantiate(recipe["training"], _convert_="all"),
-    )
-    denoiser.requires_grad_(False)
+    settings = instantiate(recipe["training"], _convert_="all")
+    if codec.given is not None:
+        settings["known"] = partial(_given, codec.given.to(device), settings.get("known"))
+    prior.denoiser.requires_grad_(True)
+    loss = fit(prior.denoiser, prior.scheduler, codec.encode(data).to(device), rng, **settings)
+    prior.denoiser.requires_grad_(False)
     prior = prior.to(torch.device("cpu"))
     recipe["made"] = {
         "command": f"bbo-bench prior train task={name}",
@@ -184,6 +182,12 @@ def quality(task: Task, samples: Tensor) -> dict[str, float]:
         "validity": round(float(task.valid(samples).double().mean()), 3),
         "validity_of_reference": round(float(task.valid(reference).double().mean()), 3),
     }
+
+
+def _given(given: Tensor, known: Known | None, z: Tensor, rng: Generator) -> Tensor:
+    """What a network is always shown, and what a recipe shows it too."""
+    always = given.expand_as(z)
+    return always if known is None else always | known(z, rng)
 
 
 def _write_made(text: str, made: dict[str, Any], folder: Path) -> None:

@@ -30,6 +30,8 @@ class Transition:
         eta: Stochasticity η of the steps, in [0, 1].
         min_std: Floor of the steps' standard deviation in latent units, so that the last step has a density.
         sampler: A name in `SAMPLERS`, for a diffusion and η = 1; None for `coefficients`.
+        given: Bools of a latent's shape: which of its numbers are given, a prompt's say. No step changes them, and
+            densities and divergences are those of the others. None for none.
 
     Raises:
         ValueError: If the scheduler clips its samples, has fewer timesteps, or is not the sampler's.
@@ -42,6 +44,7 @@ class Transition:
         eta: float = 1.0,
         min_std: float = 0.01,
         sampler: str | None = None,
+        given: Tensor | None = None,
     ) -> None:
         known = scheduler.config["num_train_timesteps"]
         if not 1 <= steps <= known:
@@ -58,22 +61,25 @@ class Transition:
             table = SAMPLERS[sampler](copy.deepcopy(scheduler), steps)
         self.steps = steps
         self.timesteps = table.timesteps
-        self._noising = table.noising
+        self.noising = table.noising
+        """`T x 2` factors of x_0 and of the noise in x_t."""
         self.std = table.step[:, 2].clamp(min=min_std if eta > 0 else 0.0)
         self.kl_per_error = table.step[:, 1] ** 2 / (2 * self.std**2)
         """`T` factors from the squared error of an output to the KL divergence of the step, in nats; η > 0."""
         self._mean = table.step[:, :2]
         self._start = table.start
+        self.given = given
+        self._given = 0 if given is None else int(given.sum())
 
     @property
     def alpha_bar(self) -> Tensor:
         """`T` shares ā of x_0 in x_t, as squares: x_t is √ā x_0 + √(1 - ā) ε, for a flow up to a factor."""
-        square = self._noising**2
+        square = self.noising**2
         return square[:, 0] / square.sum(1)
 
     def mean(self, k: int | Tensor, x: Tensor, output: Tensor) -> Tensor:
         """Mean of x_{t-1} given `n x latent_shape` x_t and the network's output."""
-        return _affine(self._mean[k], x, output)
+        return self.held(_affine(self._mean[k], x, output), x)
 
     def mean_by(self, denoiser: Denoiser, k: int | Tensor, x: Tensor) -> Tensor:
         """Mean of x_{t-1} given `n x latent_shape` x_t, by a denoiser."""
@@ -81,7 +87,7 @@ class Transition:
 
     def denoise(self, k: int | Tensor, x: Tensor, output: Tensor) -> Tensor:
         """Posterior mean E[x_0 | x_t], `n x latent_shape` (Tweedie's formula)."""
-        return _affine(self._start[k], x, output)
+        return self.held(_affine(self._start[k], x, output), x)
 
     def denoise_by_mean(self, k: int | Tensor, x: Tensor, mean: Tensor) -> Tensor:
         """Posterior mean E[x_0 | x_t] of the network by whose output the step from x_t has this mean."""
@@ -90,28 +96,34 @@ class Transition:
 
     def noise(self, k: int | Tensor, x0: Tensor, noise: Tensor) -> Tensor:
         """x_t, drawn from q(x_t | x_0) with the given standard normal noise."""
-        return _affine(self._noising[k], x0, noise)
+        return self.held(_affine(self.noising[k], x0, noise), x0)
 
     def noise_back(self, k: int, x_next: Tensor, noise: Tensor) -> Tensor:
         """x_t, drawn from q(x_t | x_{t-1}) with the given standard normal noise: the forward step against step k."""
-        signal, std = self._noising[k]
-        earlier = self._noising[k + 1] if k + 1 < self.steps else self._noising.new_tensor([1.0, 0.0])
+        signal, std = self.noising[k]
+        earlier = self.noising[k + 1] if k + 1 < self.steps else self.noising.new_tensor([1.0, 0.0])
         kept = signal / earlier[0]
-        return _affine(torch.stack([kept, (std**2 - (kept * earlier[1]) ** 2).sqrt()]), x_next, noise)
+        back = torch.stack([kept, (std**2 - (kept * earlier[1]) ** 2).sqrt()])
+        return self.held(_affine(back, x_next, noise), x_next)
 
     def noise_in(self, k: int | Tensor, x: Tensor, x0: Tensor) -> Tensor:
-        """The noise of x_t if it came from x_0: `noise` of the two is x_t again."""
-        signal, noise = self._noising[k].unbind(-1)
-        return (x - _expand(signal, x) * x0) / _expand(noise, x)
+        """The noise of x_t if it came from x_0: `noise` of the two is x_t again. What is given has none."""
+        signal, noise = self.noising[k].unbind(-1)
+        return self.held((x - _expand(signal, x) * x0) / _expand(noise, x))
 
     def target(self, k: int | Tensor, x: Tensor, x0: Tensor) -> Tensor:
-        """The network's output for x_t whose `denoise` is x_0."""
+        """The network's output for x_t whose `denoise` is x_0; 0 for what is given."""
         on_x, on_output = self._start[k].unbind(-1)
-        return (x0 - _expand(on_x, x) * x) / _expand(on_output, x)
+        return self.held((x0 - _expand(on_x, x) * x) / _expand(on_output, x))
+
+    @property
+    def x0_per_output(self) -> Tensor:
+        """`T` factors from the network's output to what it adds to the posterior mean of x_0."""
+        return self._start[:, 1]
 
     def log_prob(self, k: int | Tensor, mean: Tensor, x_next: Tensor) -> Tensor:
         """Log density N(x_{t-1}; mean, std² I) in nats, summed over the latent's dimensions, an `n`-dim tensor."""
-        dim = x_next[0].numel()
+        dim = x_next[0].numel() - self._given
         std = self.std[k]
         return -squared(x_next - mean) / (2 * std**2) - dim * (std.log() + 0.5 * math.log(2 * math.pi))
 
@@ -125,15 +137,18 @@ class Transition:
 
     def step(self, k: int | Tensor, mean: Tensor, rng: Generator) -> Tensor:
         """x_{t-1}, drawn around its mean; differentiable in the mean."""
-        return mean + _expand(self.std[k], mean) * torch.randn(
-            mean.shape, generator=rng, device=mean.device, dtype=mean.dtype
-        )
+        noise = torch.randn(mean.shape, generator=rng, device=mean.device, dtype=mean.dtype)
+        return self.held(mean + _expand(self.std[k], mean) * noise, mean)
 
     def walk(self, denoiser: Denoiser, x: Tensor, rng: Generator, first: int = 0) -> Iterator[Tensor]:
         """The states that follow `n x latent_shape` ones, down to x_0; step `first` is taken from the given ones."""
         for k in range(first, self.steps):
             x = self.step(k, self.mean_by(denoiser, k, x), rng)
             yield x
+
+    def held(self, x: Tensor, given: Tensor | float = 0.0) -> Tensor:
+        """`n x latent_shape` numbers, those in the places of what is given taken from `given`."""
+        return x if self.given is None else torch.where(self.given, given, x)
 
     def to(self, device: torch.device) -> Self:
         """This table on `device`."""

@@ -11,20 +11,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Generator, Tensor
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from torch import Generator, Tensor, nn
 
 from bbo_bench.alignment.finetune import FineTuner, Training
 from bbo_bench.alignment.generative import Generative
 from bbo_bench.core import Problem, State
-from bbo_bench.diffusion.codecs import Standardize
+from bbo_bench.diffusion.codecs import Prompted, Standardize
 from bbo_bench.diffusion.denoisers import MLP
 from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.diffusion.transition import Transition
-from bbo_bench.domains import Box
+from bbo_bench.domains import Box, Captioned
 from bbo_bench.seeding import generator, seeded
 
 SCHEDULER = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
 FLOW = {"_target_": "diffusers.schedulers.scheduling_flow_match_euler_discrete.FlowMatchEulerDiscreteScheduler"}
+MEANS = torch.tensor([[-2.0, 1.0], [2.0, -1.0]])
+"""Of the prior's designs for each of two prompts."""
+EASE = torch.tensor([0.0, 5.0])
+"""What designs for the two prompts score whatever they are."""
 TRAINING = Training(learning_rate=2e-3, weight_decay=0.0, lora_rank=None)
 """Training that comes close to an optimum in seconds."""
 
@@ -63,6 +68,17 @@ class Quadratic(Linear):
     predict = __call__
 
 
+@dataclass
+class Opposed(Linear):
+    """The reward -b·x for the first prompt, b·x for the second, and what that scores anyway."""
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Rewards of `n x 3` latents, the last number of which is the code of a prompt, an `n`-dim tensor."""
+        return z[:, 2] * (z[:, :2] @ self.b) + EASE[(z[:, 2] > 0).long()]
+
+    predict = __call__
+
+
 class Velocity(MLP):
     """An `MLP` added to the velocity of N(0, I), E[ε - x_0 | x_t] = (2t - 1) x_t / (t² + (1 - t)²)."""
 
@@ -80,6 +96,30 @@ def problem(steps: int = 20, *, flow: bool = False) -> Problem:
     distillation = {"steps": steps, "passes": 30, "trajectories": 256, "learning_rate": 3e-3}
     prior = DiffusionPrior(denoiser, Standardize(box), FLOW if flow else SCHEDULER, {"steps": steps}, distillation)
     return Problem(box, prior, (2,))
+
+
+class OfPrompts(MLP):
+    """An `MLP` added to v of N(m, I), -√(1 - ā) m, with the mean of the prompt whose code is a latent's last number."""
+
+    def __init__(self) -> None:
+        super().__init__(3, width=32, depth=1)
+        alpha_bar: Tensor = DDIMScheduler(beta_schedule=SCHEDULER["beta_schedule"]).alphas_cumprod
+        self.register_buffer("noise", (1 - alpha_bar).sqrt(), persistent=False)
+
+    def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
+        """See `MLP.forward`."""
+        mean = nn.functional.pad(MEANS[(x[:, 2] > 0).long()], (0, 1))
+        return super().forward(x, timestep) - self.get_buffer("noise")[timestep.reshape(-1, 1)] * mean
+
+
+def prompted(steps: int = 20) -> Problem:
+    """The same for two prompts, whose designs have different means."""
+    box = Box(torch.full((2,), -20.0), torch.full((2,), 20.0))
+    with seeded(generator(0, "gaussian")):
+        denoiser = OfPrompts()
+    codec = Prompted(Standardize(box), torch.tensor([-1.0, 1.0]))
+    prior = DiffusionPrior(denoiser, codec, SCHEDULER, {"steps": steps})
+    return Problem(Captioned(box, ["left", "right"]), prior, (4,))
 
 
 def slopes(transition: Transition) -> Tensor:
@@ -155,6 +195,10 @@ def moments(
 def tuned(optimizer: Generative, n: int = 12_000) -> Tensor:
     """`n x 2` samples of the policy after one fine-tuning, for which scores are rewards already."""
     optimizer.y = torch.tensor([-1.0, 1.0]) / 2**0.5  # they standardize to themselves
+    if optimizer.prompted:
+        number = torch.tensor([0, 0, 1, 1])
+        optimizer.x = torch.cat([torch.zeros(4, 2), number[:, None]], 1)
+        optimizer.y = optimizer.y.repeat(2) + EASE[number]
     optimizer.learn()
     return optimizer.sample(n)
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from bbo_bench.core import Offline, Problem, State, Task
 from bbo_bench.device import limited_threads
-from bbo_bench.diffusion.codecs import OneHot, Standardize
+from bbo_bench.diffusion.codecs import OneHot, Prompted, Standardize
 from bbo_bench.diffusion.denoisers import MLP, Convolution
 from bbo_bench.diffusion.prior import DiffusionPrior
-from bbo_bench.domains import Box, Sequences
+from bbo_bench.domains import Box, Captioned, Sequences
 from bbo_bench.loop import Budget, Build, run
 from bbo_bench.plan import check
 from bbo_bench.plugins import Kind, choices, find
@@ -136,6 +136,56 @@ class SequenceProbe(Task):
     def render(self, x: Tensor, axes: Axes) -> None:
         """See `Task.render`: the letters."""
         axes.text(0.5, 0.5, self.domain.text(x[None])[0])
+
+
+class PromptedProbe(Task):
+    """Minus the squared distance to where a design's prompt asks for; natural designs are Gaussian for all of them.
+
+    Two prompts are asked for, with different best scores, and a third is held out. As for the `Probe`, an untrained
+    network is the exact denoiser, and its steps leave half of the variance: E[score] = -(3 + 3)/2 + 10/2.
+    """
+
+    domain = Captioned(Probe.domain, ["one", "minus one", "nought"], asked=2)
+    noise_std = 0.1
+    y_prior = 2.0
+    best_known = 10.0
+    infeasible_score = -50.0
+
+    def best_design(self) -> Tensor:
+        """See `Task.best_design`."""
+        return torch.tensor([-1.0, -1.0, 1.0])
+
+    def prior(self) -> DiffusionPrior:
+        """See `Task.prior`."""
+        with seeded(generator(0, "probe")):
+            denoiser = MLP(3, width=16, depth=1)
+        codec = Prompted(Standardize(Probe.domain), torch.tensor([-1.0, 1.0, 0.0]), torch.arange(self.domain.asked))
+        schedule = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
+        distillation = {"steps": 5, "passes": 2, "trajectories": 64}
+        return DiffusionPrior(denoiser, codec, schedule, {"steps": 5}, distillation)
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        """See `Task.evaluate`."""
+        number = self.domain.prompt(x)
+        wanted, ease = x.new_tensor([1.0, -1.0, 0.0])[number], x.new_tensor([0.0, 10.0, 5.0])[number]
+        return ease - (x[:, :-1] - wanted[:, None]).square().sum(1)
+
+    def valid(self, x: Tensor) -> Tensor:
+        """Whether a design lies within four standard deviations of the prior."""
+        return x[:, :-1].square().sum(1) < 16
+
+    def features(self, x: Tensor) -> Tensor:
+        """The designs without their prompts."""
+        return x[:, :-1]
+
+    def reference(self) -> Tensor:
+        """See `Task.reference`: 32 for every prompt."""
+        x = torch.randn(96, 2, generator=generator(0, "reference")).clamp(-2.5, 2.5)
+        return self.domain.captioned(x, torch.arange(96) % 3)
+
+    def render(self, x: Tensor, axes: Axes) -> None:
+        """See `Task.render`: a point."""
+        axes.plot(*x[:2].tolist(), "o")
 
 
 class Killed(BaseException):

@@ -92,6 +92,10 @@ class B2DiffuRL(PolicyGradient):
         scale = above.square().mean() / above[chosen].square().mean()
         return Rollout(Trajectories(*(part[chosen] for part in rollout.trajectories)), above[chosen] * scale)
 
+    def centered(self, returns: Tensor, rollout: Rollout) -> Tensor:
+        """See `PolicyGradient.centered`; what is learnt from has been compared with its own branches already."""
+        return self.normalized(returns - returns.mean(0), deviation(returns))
+
     def state_dict(self) -> State:
         """See `Optimizer.state_dict`."""
         return super().state_dict() | {"stage": self.stage}

@@ -56,7 +56,7 @@ class BestOfN(Steered):
     @torch.no_grad()
     def draw(self, n: int) -> Tensor:
         """See `Steered.draw`."""
-        z = self.prior.sample(n * self.per_design, self.rng)
+        z = self.prior.sample(n, self.rng, self.per_design)
         best = self.reward(z).reshape(n, -1).argmax(1)
         return z[torch.arange(n, device=z.device) * self.per_design + best]
 

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from bbo_bench.alignment.finetune import FineTuner, Trajectories, check_counts
+from bbo_bench.alignment.groups import mates
 from bbo_bench.alignment.inpainting import Prefix, inpaint
 from bbo_bench.alignment.policy import Policy
 from bbo_bench.core import Problem
@@ -161,6 +162,8 @@ class Cascade(FineTuner):
         if self.proxy is None:
             z, reward = self.scored(self.samples)
             rows = torch.randint(len(z), (2, self.samples), generator=self.rng, device=z.device)
+            if self.prompted:
+                rows[1] = mates(self.prompt(z), rows[0], self.rng)
             both, values = z[rows], reward[rows]
         else:
             passed = torch.randint(self.trained, (), generator=self.rng, device=self.rng.device)
@@ -179,11 +182,13 @@ class Cascade(FineTuner):
             return varied
         if self.shared == "segment":
             return inpaint(self.prior, z, Prefix(unknown=0.0)(z, self.rng), self.rng)
-        return self.prior.sample(len(z), self.rng)
+        noise = self.transition.held(self.prior.noise(len(z), self.rng), z)
+        *_, varied = self.prior.transition.walk(self.reference, noise, self.rng)
+        return varied
 
     def noised(self, z: Tensor) -> Tensor:
         """Where a pass starts from `n x latent_shape` latents."""
-        noise = self.prior.noise(len(z), self.rng)
+        noise = self.transition.held(self.prior.noise(len(z), self.rng), z)
         return self.transition.noise(self.first, z, noise) if self.shared == "latent" else noise
 
     def condition(self, z: Tensor) -> None:

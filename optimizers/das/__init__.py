@@ -64,7 +64,7 @@ class DAS(Tilted):
     def population(self, n: int) -> tuple[Tensor, Tensor]:
         """Particles of `n` designs, `n x K x latent_shape`, and their log weights, `n x K`."""
         step, shape = self.transition, (n, self.per_design)
-        x, self.spent = self.prior.noise(n * self.per_design, self.rng), 0.0
+        x, self.spent = self.prior.noise(n, self.rng, self.per_design), 0.0
         x0, value, gradient = self.look(0, x, gradient=True)
         log_weight = x.new_zeros(shape)
         for k, (now, then) in enumerate(self.inverse_temperature.unfold(0, 2, 1)):

@@ -58,7 +58,7 @@ class DPOK(ActorCritic):
         """What the reward has above V(x_t, t), `n x T`, and above that step's mean."""
         x, k = pairs(rollout.trajectories.states)
         value = self.value(x, self.transition.timesteps[k]).reshape(kl.shape)
-        return self.centered(rollout.reward[:, None] - value)
+        return self.centered(rollout.reward[:, None] - value, rollout)
 
     def loss(self, steps: Steps) -> Tensor:
         """Minus the advantages weighted by clamped ratios, plus the KL to the prior."""

@@ -63,7 +63,7 @@ class GRPO(PolicyGradient):
         rows = order + length * torch.arange(n, device=order.device)[:, None]
         return Steps(*(part[rows.flatten()] for part in everything))
 
-    def centered(self, returns: Tensor) -> Tensor:
+    def centered(self, returns: Tensor, rollout: Rollout) -> Tensor:
         """What returns have above the mean of the others of their group, normalized."""
         above, std = deviations(returns, grouped(len(returns), self.group, returns.device))
         scale = deviation(returns)

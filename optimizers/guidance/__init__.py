@@ -79,7 +79,7 @@ class Guidance(Tilted):
         if self.scale is None:
             return self.mean(k, x, outlook.x0 + 1 / self.kl_weight * self.covariance[k] * gradient)
         direction = normalize(gradient.flatten(1)).reshape_as(gradient)
-        length = self.scale * math.sqrt(x[0].numel()) * self.transition.std[k]
+        length = self.scale * math.sqrt(self.prior.size) * self.transition.std[k]
         return self.mean(k, x, outlook.x0) + length * direction
 
 
@@ -89,6 +89,5 @@ def unit_covariance(transition: Transition) -> Tensor:
     They are (1-ā_t)/√ā_t for a diffusion; 0 where x_t holds next to nothing of x_0, so that there is nothing to guide,
     and a network's slope, times 1/√ā_t, would be its error.
     """
-    k, one = torch.arange(transition.steps), torch.ones(transition.steps, 1, device=transition.std.device)
-    signal, noise = transition.noise(k, one, 0 * one), transition.noise(k, 0 * one, one)
-    return torch.where(transition.alpha_bar > SIGNAL, (noise**2 / signal).squeeze(1), 0.0)
+    signal, noise = transition.noising.unbind(1)
+    return torch.where(transition.alpha_bar > SIGNAL, noise**2 / signal, 0.0)

@@ -31,7 +31,7 @@ class PPOKL(PolicyGradient):
     def advantages(self, rollout: Rollout, kl: Tensor) -> Tensor:
         """What the reward minus the weighted log-ratios from a step on, its own included, has above the step's mean."""
         to_go = kl.flip(1).cumsum(1).flip(1)
-        return self.centered(rollout.reward[:, None] - self.kl_weight * to_go)
+        return self.centered(rollout.reward[:, None] - self.kl_weight * to_go, rollout)
 
     def loss(self, steps: Steps) -> Tensor:
         """Minus PPO's surrogate."""

@@ -48,11 +48,12 @@ class ScoreAsAction(ActorCritic):
         self.value.fit(x, timestep, (to_go - known).flatten(), self.rng, scale=self.c_out[k])
         value = known + self.c_out * self.value(x, timestep).reshape(kl.shape)
         gain = torch.cat([value, rollout.reward[:, None]], 1).diff()
-        return self.centered(gain - self.kl_weight * kl)
+        return self.centered(gain - self.kl_weight * kl, rollout)
 
     def guess(self, rollout: Rollout) -> Tensor:
         """r(x̂_0), `n x T`, of the policy's own posterior means; 0 without a proxy. Diversity is left to the network."""
         if self.proxy is None:
             return torch.zeros_like(self.c_skip)
         x0 = self.estimates(rollout.trajectories)
-        return self.standardized(self.proxy(x0.flatten(0, 1))).reshape(x0.shape[:2])
+        every = x0.flatten(0, 1)
+        return self.standardized(self.proxy(every), every).reshape(x0.shape[:2])

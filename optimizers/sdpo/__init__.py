@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from bbo_bench.alignment.finetune import Rollout
+from bbo_bench.alignment.groups import deviations
 from bbo_bench.alignment.policy_gradient import PolicyGradient, Steps
 from bbo_bench.core import Problem
 from bbo_bench.scale import deviation
@@ -58,6 +59,8 @@ class SDPO(PolicyGradient):
         """Discounted mean rewards less α times the later KL divergences, standardized for every step, `n x T`."""
         later = kl.flip(1).cumsum(1).flip(1) - kl
         returns = self.dense(rollout) @ self.average.T - self.kl_weight * later
+        if self.prompted:
+            returns, _ = deviations(returns, self.prompt(rollout.trajectories.x0))
         return self.normalized(returns - returns.mean(0), deviation(returns, 0))
 
     def dense(self, rollout: Rollout) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from bbo_bench.alignment.finetune import FineTuner, check_counts
+from bbo_bench.alignment.groups import deviations
 from bbo_bench.alignment.replay import Replay
 from bbo_bench.core import Problem
 from bbo_bench.diffusion.estimates import ESTIMATES, best
@@ -79,7 +80,7 @@ class SQDF(FineTuner):
         self.updates, self.batch_size = updates, batch_size
         self.per_rollout, self.rollout_every = rollouts, rollout_every
         if kl_of_mean:
-            self._kl_weight *= 2 / self.prior.latent_shape.numel()
+            self._kl_weight *= 2 / self.prior.size
 
     @property
     def gradient_steps(self) -> int:
@@ -92,6 +93,8 @@ class SQDF(FineTuner):
         for update in range(self.updates):
             if update % self.rollout_every == 0:
                 trajectories, reward = self.rollout(self.per_rollout)
+                if self.prompted:  # no prompt's trajectories are replayed more for being easy
+                    reward = deviations(reward[:, None], self.prompt(trajectories.x0))[0][:, 0]
                 buffer.add(trajectories.states, reward)
             yield self.loss(*buffer.sample(self.batch_size, self.rng))
 

@@ -106,7 +106,7 @@ def test_diversity_rewards_distance_to_the_batch():
     optimizer = tuner(diversity=2.0)
     z = torch.tensor([[0.0, 0.0], [0.0, 0.0], [3.0, 1.0]], requires_grad=True)
     distance = (10 / 2) ** 0.5
-    bonus = optimizer.reward(z) - optimizer.standardized(z @ Linear().b)
+    bonus = optimizer.reward(z) - optimizer.standardized(z @ Linear().b, z)
     torch.testing.assert_close(bonus, torch.tensor([distance, distance, 2 * distance]), atol=1e-4, rtol=1e-4)
     (gradient,) = torch.autograd.grad(bonus.sum(), z)
     assert gradient.isfinite().all() and gradient[2] @ z[2] > 0 > gradient[0] @ z[2]

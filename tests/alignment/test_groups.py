@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bbo_bench.alignment.groups import deviations, grouped
+from bbo_bench.alignment.groups import deviations, grouped, mates
 from bbo_bench.seeding import generator
 
 
@@ -24,3 +24,18 @@ def test_a_group_of_one_deviates_from_nothing():
     above, std = deviations(torch.tensor([[2.0], [4.0], [7.0]]), torch.tensor([0, 0, 1]))
     assert above.flatten().tolist() == [-2, 2, 0]
     assert std.flatten().tolist() == pytest.approx([2**0.5, 2**0.5, 0])
+
+
+def test_numbers_without_a_group_do_no_harm():
+    above, std = deviations(torch.tensor([[2.0], [4.0], [7.0], [9.0]]), torch.tensor([0, 0, 3, 3]))
+    assert above.flatten().tolist() == [-2, 2, -2, 2]
+    assert std.isfinite().all()
+
+
+def test_mates_are_of_the_group_and_each_member_as_often():
+    group = torch.tensor([2, 0, 0, 2, 2])
+    first = torch.arange(5).repeat(3000)
+    second = mates(group, first, generator(0))
+    assert torch.equal(group[second], group[first])
+    count = torch.bincount(second[first == 0], minlength=5) / 3000
+    torch.testing.assert_close(count, torch.tensor([1, 0, 0, 1, 1]) / 3, atol=0.04, rtol=0)

@@ -7,7 +7,7 @@ import pytest
 from bbo_bench.core import UnsuitableError
 from bbo_bench.plugins import choices
 from bbo_bench.seeding import generator
-from bbo_bench.testing import OptimizerSuite, Probe, SequenceProbe, TaskSuite, check_plugin
+from bbo_bench.testing import OptimizerSuite, Probe, PromptedProbe, SequenceProbe, TaskSuite, check_plugin
 from bbo_bench.testing.probe import Fragile, Killed, contents, made, play, problem_of, representatives
 
 SLOW_ORACLES = ["image_class", "molecule", "molecule_celecoxib", "molecule_plogp", "molecule_qed", "rna"]
@@ -55,6 +55,14 @@ class TestSequenceProbe(TaskSuite):
         return SequenceProbe()
 
 
+class TestPromptedProbe(TaskSuite):
+    """So is the one of prompts."""
+
+    @classmethod
+    def fresh(cls):
+        return PromptedProbe()
+
+
 BOXES_ONLY = {"cma_es", "qlogei", "qlogei_raw"}
 CRITICS = {name for name, it in choices("optimizer").items() if "critic" in str(it.settings.get("proxy"))}
 """They learn from transitions, which the task of sequences has none of."""
@@ -68,6 +76,21 @@ def test_optimizers_of_sequences_resume_byte_for_byte(name, tmp_path):
     for _ in rounds:
         with suppress(Killed):
             play(tmp_path / "killed", build, SequenceProbe(), rounds, record=Fragile)
+    assert contents(tmp_path / "killed") == whole
+
+
+@pytest.mark.every_plugin
+@pytest.mark.parametrize("name", sorted(set(representatives("optimizer")) - CRITICS))
+def test_optimizers_for_prompts_resume_byte_for_byte_or_say_that_they_have_none(name, tmp_path):
+    build, rounds, task = made("optimizer", name), (8, 8, 8), PromptedProbe()
+    try:
+        whole = play(tmp_path / "whole", build, task, rounds, evaluation=16)
+    except UnsuitableError as error:
+        assert "Captioned" in str(error) or "prompts that were never asked for" in str(error)
+        return
+    for _ in rounds:
+        with suppress(Killed):
+            play(tmp_path / "killed", build, task, rounds, evaluation=16, record=Fragile)
     assert contents(tmp_path / "killed") == whole
 
 

@@ -42,7 +42,7 @@ def test_what_the_foundation_model_finds_unlikely_is_left_out():
     optimizer.sample = lambda n: torch.cat([optimizer.prior.sample(n - 400, generator(3)), far])
     z, reward = optimizer.scored(1000)
     assert z.abs().max() < 6 and 450 <= len(z) <= 600, "about nine in ten of the natural ones"
-    assert torch.equal(reward, optimizer.standardized(z @ B))
+    assert torch.equal(reward, optimizer.standardized(z @ B, z))
     optimizer.sample = lambda n: far
     assert len(optimizer.scored(400)[0]) >= 2, "never nothing"
 

@@ -137,18 +137,34 @@ class Evaluator:
         y = self._scores(recommended_x)
         features, valid = self._features(recommended_x), validity(self.task, recommended_x)
         drawn = torch.randperm(self.size, generator=generator(self.seed, "drawn", round))
-        same = drawn[: len(self._reference.subset)].sort().values  # as many as there are real designs to compare with
         return (
             self._distinct(recommended_x, features, y, valid, earlier)
             | self._queried(queried_x, finite(self.task, queried_true))
-            | self._rewards(y)
-            | {"validity": float(valid.double().mean())}
-            | self._naturalness(recommended_x, features, features[same])
-            | self._diversity(recommended_x[same], features[same])
+            | self._judged(recommended_x, features, y, valid, drawn)
             | {"proxy_gap": NAN if predicted is None or y is None else reward.proxy_gap(predicted, y)}
             | self._validated(recommended_x, y, drawn[: self.validation if last else 0])
             | own_metrics(self.task, recommended_x)
             | self._reference.row
+        )
+
+    @torch.no_grad()
+    def of_designs(self, x: Tensor, round: int) -> dict[str, float]:
+        """Rewards, naturalness, diversity and the task's own metrics of `m x shape` designs: no query counts for them.
+
+        Raises:
+            TaskError: If the task's scores or features are malformed.
+        """
+        drawn = torch.randperm(self.size, generator=generator(self.seed, "drawn", round))
+        valid = validity(self.task, x)
+        return self._judged(x, self._features(x), self._scores(x), valid, drawn) | own_metrics(self.task, x)
+
+    def _judged(self, x: Tensor, features: Tensor, y: Tensor | None, valid: Tensor, drawn: Tensor) -> dict[str, float]:
+        same = drawn[: len(self._reference.subset)].sort().values  # as many as there are real designs to compare with
+        return (
+            self._rewards(y)
+            | {"validity": float(valid.double().mean())}
+            | self._naturalness(x, features, features[same])
+            | self._diversity(x[same], features[same])
         )
 
     def _check(

@@ -137,14 +137,17 @@ def evaluate(
     import pandas as pd
 
     from bbo_bench.device import resolve
+    from bbo_bench.domains import Captioned
     from bbo_bench.evaluation import Evaluator
     from bbo_bench.oracle import true_scores
+    from bbo_bench.prompts import PromptedEvaluator
     from bbo_bench.seeding import single_precision
 
     where, x = resolve(device), x.detach().cpu()
     with single_precision():
         problem = task.problem((len(x),), where)
-        judge = Evaluator(task, problem.prior, len(x), 0, (len(x),), seed, where)
+        kind = PromptedEvaluator if isinstance(task.domain, Captioned) else Evaluator
+        judge = kind(task, problem.prior, len(x), 0, (len(x),), seed, where)
         true = true_scores(task, x) if task.scored else x.new_zeros(len(x)).double()
         row = judge(0, x, true, x, predicted, True)
     queried = ("best", "top10", "auc_top10")

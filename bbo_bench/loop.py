@@ -17,12 +17,14 @@ from tqdm import tqdm
 
 from bbo_bench.core import Optimizer, Problem, Task
 from bbo_bench.device import precise
+from bbo_bench.domains import Captioned
 from bbo_bench.evaluation import Evaluator
 from bbo_bench.fingerprint import fingerprint
 from bbo_bench.loggers import Logger
 from bbo_bench.metrics.distinct import check_size
 from bbo_bench.oracle import Oracle, Scores
 from bbo_bench.progress import shown
+from bbo_bench.prompts import PromptedEvaluator, Prompting
 from bbo_bench.provenance import peak_memory, provenance, reset_peak_memory
 from bbo_bench.record import Record, Round
 from bbo_bench.seeding import derive, generator, single_precision
@@ -149,7 +151,8 @@ class Loop:
         self.optimizer = build(self._problem, generator(seed, "build", device=device))
         if record.state is not None:
             self.optimizer.load_state_dict(record.state)
-        self._evaluator = Evaluator(task, ours.prior, budget.evaluation, budget.validation, budget.rounds, seed, device)
+        judge = PromptedEvaluator if isinstance(task.domain, Captioned) else Evaluator
+        self._evaluator = judge(task, ours.prior, budget.evaluation, budget.validation, budget.rounds, seed, device)
         self._task, self._budget, self._seed, self._device = task, budget, seed, device
         self._record, self._bar = record, bar
         self._seconds: dict[str, float] = {}
@@ -212,8 +215,14 @@ class Loop:
         with _phase("evaluation", seconds, self._bar):
             if self._evaluator.size:
                 recommended, predicted = self._recommend(i)
-                metrics = self._evaluator(i, self._queried, self._true, recommended, predicted, last, self._tops)
+                made = (i, self._queried, self._true, recommended, predicted, last, self._tops)
                 designs["recommended"] = recommended.numpy()
+                if isinstance(self._evaluator, PromptedEvaluator) and self._evaluator.held_out:
+                    held_out = self._of_held_out(i, self._evaluator.held_out)
+                    metrics = self._evaluator(*made, held_out)
+                    designs["held_out"] = held_out.numpy()
+                else:
+                    metrics = self._evaluator(*made)
                 self._tops.append(metrics["distinct_top"])
         row = {"round": i, "queries": len(self._queried), **metrics, **self._diagnostics()}
         now = time.perf_counter()
@@ -246,6 +255,14 @@ class Loop:
         x = self._checked(self.optimizer.recommend(self._evaluator.size), self._evaluator.size, "recommend")
         return x.cpu(), self._predict(x)
 
+    def _of_held_out(self, i: int, n: int) -> Tensor:
+        """`n` designs for the prompts that are never asked for."""
+        domain, prior = self._problem.domain, self._problem.prior
+        assert isinstance(domain, Captioned) and isinstance(prior, Prompting)
+        self._reseed("held out", i)
+        with prior.drawing(numbers := range(domain.asked, len(domain.prompts))):
+            return self._checked(self.optimizer.recommend(n), n, "recommend", numbers).cpu()
+
     def _predict(self, x: Tensor) -> Tensor | None:
         y = self.optimizer.predict(x.clone())
         if y is None:
@@ -260,12 +277,15 @@ class Loop:
             raise OptimizerError(f"{type(self.optimizer).__name__}.predict must give {len(x)} finite scores, got {got}")
         return y.detach().cpu()
 
-    def _checked(self, x: Tensor, n: int, call: str) -> Tensor:
+    def _checked(self, x: Tensor, n: int, call: str, prompts: range | None = None) -> Tensor:
+        domain = self._problem.domain
         try:
             if isinstance(x, Tensor) and x.device.type != self._device.type:
                 raise ValueError(f"designs must be on {self._device.type}, got some on {x.device.type}")
             if len(self.optimizer.problem.domain.check(x)) != n:
                 raise ValueError(f"{n} designs were asked for, got {len(x)}")
+            if isinstance(domain, Captioned):
+                domain.check_balanced(x, prompts or range(domain.asked))
         except ValueError as error:
             raise OptimizerError(f"{type(self.optimizer).__name__}.{call}: {error}") from error
         return x.detach().clone(memory_format=torch.contiguous_format)

@@ -30,7 +30,7 @@ from bbo_bench.lease import Lease, LeaseLost
 
 Rows = Sequence[Mapping[str, Any]]
 LOGS = ("ledger.csv", "metrics.csv")
-DESIGNS = {"designs.npz": "queried", "recommended.npz": "recommended"}
+DESIGNS = {"designs.npz": ("queried",), "recommended.npz": ("recommended", "held_out")}
 """Files of designs, and which: those recommended are few, and are what a run is judged by."""
 ASKED = "asked.npz"
 """Designs that wait for their scores, where these come from elsewhere."""
@@ -52,7 +52,7 @@ class Round(NamedTuple):
     metrics: Mapping[str, Any]
     """The round's row of metrics; NaN is written as an empty cell."""
     designs: Mapping[str, NDArray[Any]]
-    """Those `queried` and, if it is evaluated, those `recommended`."""
+    """Those `queried` and, if it is evaluated, those `recommended`, and `held_out` for prompts never asked for."""
     seconds: Mapping[str, float]
     """Seconds spent in each phase."""
 
@@ -125,9 +125,10 @@ class Record:
             _check_state(state)
         for name, rows in zip(LOGS, (entry.ledger, [entry.metrics]), strict=True):
             self._logs[name] += _csv(rows, self._logs[name], self.folder / name)
-        for file, which in DESIGNS.items():
-            if which in entry.designs:
-                self._designs[file][f"{which}_{self.rounds}"] = entry.designs[which]
+        for file, kinds in DESIGNS.items():
+            for which in kinds:
+                if which in entry.designs:
+                    self._designs[file][f"{which}_{self.rounds}"] = entry.designs[which]
         self.rounds += 1
         seconds = [*self.provenance.get("seconds", []), dict(entry.seconds)]
         self.provenance = {**provenance, "seconds": seconds, "complete": last}

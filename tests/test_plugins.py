@@ -193,10 +193,10 @@ def test_a_reserved_word_is_refused_by_name(cli, toys, tmp_path, word):
 
 
 def test_whole_numbers_are_whole():
-    genetic = find("optimizer", "genetic")
-    check(genetic, genetic.settings | {"parents": 3.0, "blend": 0.25})
-    with pytest.raises(PluginError, match=r"optimizer genetic: parents must be a whole number, got 2.5"):
-        check(genetic, genetic.settings | {"parents": 2.5})
+    turbo = find("optimizer", "turbo")
+    check(turbo, turbo.settings | {"chunk": 3.0, "length": 0.25})
+    with pytest.raises(PluginError, match=r"optimizer turbo: chunk must be a whole number, got 2.5"):
+        check(turbo, turbo.settings | {"chunk": 2.5})
 
 
 @pytest.mark.parametrize(

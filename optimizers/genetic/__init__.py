@@ -11,6 +11,8 @@ from bbo_bench.domains import Box, Sequences
 
 __all__ = ["Genetic"]
 
+LEAST = 8
+"""Parents at least: fewer are soon all alike."""
 SPARE = 4
 """Sequences bred for one that is asked for, as some have been queried before."""
 
@@ -20,17 +22,19 @@ class Genetic(ArchiveOptimizer):
 
     Vectors: blend crossover and Gaussian mutation. Blend crossover (BLX-α, Eshelman and Schaffer 1993) draws every
     coordinate uniformly between its two parents and α of their distance beyond them; at α = .5 it keeps the spread of
-    the parents on average. Sequences: every token comes from one of its two parents (uniform crossover, Syswerda 1989),
-    and point mutations; children that were queried before are left out.
+    the parents on average. Sequences: some have their end from another parent (one-point crossover, Holland 1975), so
+    that neighbours stay together, all have a point mutation at least; those that were queried before are left out.
 
     Args:
         problem: What may be known.
         rng: Source of all randomness.
-        parents: Best designs of all rounds, from which pairs are drawn; they survive until better ones are found.
+        parents: How many of the best designs of all rounds pairs are drawn from, as a share of the round before, but
+            no fewer than `LEAST`; they survive until better ones are found.
         blend: The α of the crossover.
         mutation_rate: Probability that a coordinate mutates.
         mutation_scale: Standard deviation of a mutation, in standard deviations of that coordinate over the parents.
-        point_mutations: Expected mutations of a sequence.
+        crossover: Probability that a sequence has two parents.
+        mutations: Expected point mutations of a sequence, at least 1.
 
     Raises:
         ValueError: If a setting is out of range.
@@ -43,23 +47,29 @@ class Genetic(ArchiveOptimizer):
         problem: Problem,
         rng: Generator,
         *,
-        parents: int,
+        parents: float,
         blend: float,
         mutation_rate: float,
         mutation_scale: float,
-        point_mutations: float,
+        crossover: float,
+        mutations: float,
     ) -> None:
         super().__init__(problem, rng)
-        if not (parents >= 2 and 0 <= mutation_rate <= 1 and min(blend, mutation_scale, point_mutations) >= 0):
-            got = f"{parents=}, {blend=}, {mutation_rate=}, {mutation_scale=}, {point_mutations=}"
-            raise ValueError(f"expected parents >= 2, 0 <= mutation_rate <= 1 and all else at least 0, got {got}")
+        shares = 0 < parents <= 1 and 0 <= mutation_rate <= 1 and 0 <= crossover <= 1
+        if not (shares and min(blend, mutation_scale) >= 0 and mutations >= 1):
+            got = f"{parents=}, {blend=}, {mutation_rate=}, {mutation_scale=}, {crossover=}, {mutations=}"
+            raise ValueError(
+                "expected 0 < parents <= 1, 0 <= mutation_rate <= 1, 0 <= crossover <= 1, mutations >= 1 and all else "
+                f"at least 0, got {got}"
+            )
         self.parents, self.blend = parents, blend
         self.mutation_rate, self.mutation_scale = mutation_rate, mutation_scale
-        self.point_mutations = point_mutations
+        self.crossover, self.mutations = crossover, mutations
 
     def ask(self, n: int) -> Tensor:
         """See `Optimizer.ask`; samples of the prior as long as a single design is known, which has no mate."""
-        parents = self.to_vectors(self.recommend(self.parents))
+        kept = max(LEAST, round(self.parents * len(self.rounds[-1][0])))
+        parents = self.to_vectors(self.recommend(kept))
         if (parents == parents[0]).all():
             return self.problem.prior.decode(self.problem.prior.sample(n, self.rng))
         if isinstance(self.domain, Sequences):
@@ -79,13 +89,18 @@ class Genetic(ArchiveOptimizer):
         return u + (self._rand(u) < self.mutation_rate) * self.mutation_scale * spread * noise
 
     def _recombine(self, parents: Tensor, n: int) -> Tensor:
-        """`n x d` sequences, each token from one of a random pair out of `k x d` parents."""
+        """`n x d` sequences of `k x d` parents; some have their tokens from a random place on from a second one."""
         first, second = self._pairs(parents, n)
-        return torch.where(self._rand(first) < 0.5, first, second)
+        d = first.shape[1]
+        place = 1 + (self._rand(first[:, :1]) * (d - 1)).floor()
+        crossed = self._rand(first[:, :1]) < self.crossover
+        return torch.where(crossed & (torch.arange(d, device=first.device) >= place), second, first)
 
     def _substitute(self, u: Tensor, size: int) -> Tensor:
-        """`n x d` sequences with random tokens put in the place of some of them, each of `size` - 1 others."""
-        mutated = self._rand(u) < self.point_mutations / u.shape[1]
+        """`n x d` sequences with one token or more replaced, each by any of the `size` - 1 others."""
+        d = u.shape[1]
+        mutated = self._rand(u) < (self.mutations - 1) / max(d - 1, 1)
+        mutated |= torch.arange(d, device=u.device) == (self._rand(u[:, :1]) * d).floor()
         return torch.where(mutated, (u + 1 + (self._rand(u) * (size - 1)).floor()) % size, u)
 
     def _pairs(self, parents: Tensor, n: int) -> tuple[Tensor, Tensor]:

@@ -79,7 +79,7 @@ def test_optimizers_of_sequences_resume_byte_for_byte(name, tmp_path):
     assert contents(tmp_path / "killed") == whole
 
 
-@pytest.mark.every_plugin
+@pytest.mark.every_plugin("ddpo", "cascade", "das", "genetic")
 @pytest.mark.parametrize("name", sorted(set(representatives("optimizer")) - CRITICS))
 def test_optimizers_for_prompts_resume_byte_for_byte_or_say_that_they_have_none(name, tmp_path):
     build, rounds, task = made("optimizer", name), (8, 8, 8), PromptedProbe()

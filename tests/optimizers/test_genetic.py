@@ -1,10 +1,11 @@
 """The genetic algorithm recombines its best designs."""
 
+import pytest
 import torch
 
 
 def test_children_lie_in_the_blended_box_of_their_parents(problem, play, build):
-    optimizer = build("genetic", problem, mutation_rate=0.0, blend=0.25)
+    optimizer = build("genetic", problem, parents=10 / 32, mutation_rate=0.0, blend=0.25)
     play(optimizer, rounds=1)
     parents, children = optimizer.recommend(10), optimizer.ask(500)
     low, high = parents.amin(0), parents.amax(0)
@@ -14,7 +15,7 @@ def test_children_lie_in_the_blended_box_of_their_parents(problem, play, build):
 
 
 def test_blend_one_half_keeps_the_spread(problem, play, build):
-    optimizer = build("genetic", problem, mutation_rate=0.0, blend=0.5)
+    optimizer = build("genetic", problem, parents=10 / 32, mutation_rate=0.0, blend=0.5)
     play(optimizer, rounds=1)
     ratio = optimizer.ask(20_000).var(0) / optimizer.recommend(10).var(0, correction=0)
     # E[s² + (1 - s)²] = 7/6 for s uniform in [-.5, 1.5]; two parents coincide in a tenth of the pairs
@@ -33,10 +34,20 @@ def test_a_substituted_token_is_each_other_one_equally_often(problem, build):
     optimizer = build("genetic", problem)
     u = torch.full((20_000, 10), 3.0, dtype=torch.double)
     substituted = optimizer._substitute(u, 5)
-    rate = optimizer.point_mutations / 10
+    rate = 1 - (1 - (optimizer.mutations - 1) / 9) * (1 - 1 / 10)
     shares = torch.bincount(substituted.long().flatten(), minlength=5) / u.numel()
     expected = torch.tensor([rate / 4] * 3 + [1 - rate, rate / 4])
     assert torch.allclose(shares, expected, atol=0.004), shares
+
+
+@pytest.mark.parametrize(("share", "rounds", "kept"), [(0.1, 1, 8), (0.2, 2, 13), (0.5, 1, 16)])
+def test_parents_are_a_share_of_the_round_before(problem, play, build, monkeypatch, share, rounds, kept):
+    optimizer = build("genetic", problem, parents=share)
+    play(optimizer, rounds=rounds)
+    asked, recommend = [], optimizer.recommend
+    monkeypatch.setattr(optimizer, "recommend", lambda n: recommend(asked.append(n) or n))
+    optimizer.ask(5)
+    assert asked == [kept]
 
 
 def test_beats_random_search(problem, play, build, random_best):

@@ -15,12 +15,14 @@ from bbo_bench.optimizers.guidance import Guidance
 from bbo_bench.optimizers.svdd import SVDD
 from bbo_bench.seeding import generator
 from bbo_bench.testing.gaussian import (
+    EASE,
     MEANS,
     TRAINING,
     Linear,
     Opposed,
     check,
     moments,
+    problem,
     prompted,
     tilting_shifts,
     tuned,
@@ -30,6 +32,8 @@ from tests.optimizers.test_kl_budget import METHODS
 B = Linear().b
 PASSES = {"sqdf": (1,)}
 """Fewer than others need, for a test that is no slow one."""
+TILTED = [name for name, method in METHODS.items() if method.nats is None and method.on is problem]
+"""Methods whose law at α = 1 is a shift; regression has laws of its own, and AWM a network of its own."""
 
 
 def made(name):
@@ -42,6 +46,13 @@ def made(name):
         training=replace(TRAINING, learning_rate=method.learning_rate),
         **method.settings,
     )
+
+
+def tuned_to_scores(optimizer):
+    """The same, with a first round's scores by which rewards are scores, less what a prompt's designs score anyway."""
+    optimizer.x = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    optimizer.y = torch.tensor([-1.0, 1.0, -1.0, 1.0]) / 2**0.5 + EASE[[0, 0, 1, 1]]
+    return optimizer
 
 
 def check_prompts(z, mean, variance, within=0.05):
@@ -61,7 +72,7 @@ def test_the_prior_has_every_prompts_mean():
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
-    "name", [each if each in PASSES else pytest.param(each, marks=pytest.mark.slow) for each in METHODS]
+    "name", [each if each in PASSES else pytest.param(each, marks=pytest.mark.slow) for each in TILTED]
 )
 def test_a_fine_tuner_meets_the_tilted_law_of_every_prompt(name):
     optimizer, rate = made(name), METHODS[name].learning_rate
@@ -71,6 +82,27 @@ def test_a_fine_tuner_meets_the_tilted_law_of_every_prompt(name):
     step = optimizer.transition
     mean, variance = moments(step, METHODS[name].shifts(step))
     check_prompts(z, mean, variance, 1.5 * METHODS[name].within)  # of half as many designs
+
+
+@pytest.mark.parametrize("name", ["rwr", "raft", "sft"])
+def test_regression_chooses_within_a_prompt(name):
+    """The easy prompt's designs are chosen as often as the other's, and the best of each."""
+    optimizer = made(name)
+    z = tuned_to_scores(optimizer).prior.sample(400, generator(0))
+    reward = optimizer.reward(z) + 3 * z[:, 2]
+    chances = optimizer.chances(z, reward)
+    for code in (-1, 1):
+        own = z[:, 2] == code
+        assert float(chances[own].sum()) == pytest.approx(0.5)
+        assert float(chances[own] @ reward[own]) / 0.5 > float(reward[own].mean())
+
+
+def test_advantages_of_awm_are_within_a_prompt():
+    optimizer = tuned_to_scores(made("awm"))
+    z = optimizer.prior.sample(400, generator(0))
+    noised = optimizer.noised(z, optimizer.reward(z) + 3 * z[:, 2])
+    for code in (-1, 1):
+        assert float(noised.advantage[noised.x[:, 2] == code].mean()) == pytest.approx(0, abs=1e-6)
 
 
 def test_guidance_tilts_every_prompt():

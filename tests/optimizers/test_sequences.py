@@ -76,17 +76,33 @@ def test_goes_on_where_all_sequences_are_known(build, name):
     optimizer.domain.check(optimizer.ask(8))
 
 
-def test_children_have_their_parents_tokens(build):
-    optimizer = played(build("genetic", problem_of(12, 8, (30,)), point_mutations=0.0), (30,))
-    parents, children = optimizer.recommend(10), optimizer.ask(20)
-    assert all((children[:, [i]] == parents[:, i]).any(1).all() for i in range(12))
+@pytest.mark.parametrize("crossover", [0.0, 0.5, 1.0])
+def test_children_are_a_parent_or_the_beginning_of_one_and_the_end_of_another(build, crossover):
+    optimizer = build("genetic", problem_of(12, 8, (30,)), crossover=crossover)
+    parents = torch.arange(6.0)[:, None].expand(6, 12)  # every token says whose it is
+    children = optimizer._recombine(parents, 20_000)
+    places = (children[:, 1:] != children[:, :-1]).sum(1)
+    assert places.max() == (crossover > 0), "tokens change their parent in one place at most"
+    assert float(places.double().mean()) == pytest.approx(crossover * 5 / 6, abs=0.01), "two of six differ"
+    ends = children[places == 1]
+    if len(ends):
+        place = (ends[:, 1:] != ends[:, :-1]).double().argmax(1)
+        assert torch.bincount(place, minlength=11).double().std() / len(place) < 0.01, "in any of them alike"
+
+
+def test_every_child_is_new(build):
+    optimizer = played(build("genetic", problem_of(12, 8, (30,)), mutations=1.0, crossover=0.0), (30,))
+    parents, children = optimizer.recommend(8), optimizer.ask(200)
+    distance = (children[:, None] != parents).sum(2).amin(1)
+    assert (distance == 1).all()
 
 
 def test_mutations_are_as_many_as_asked_for_and_uniform(build):
-    optimizer = build("genetic", problem_of(10, 4, (30,)), point_mutations=2.0)
+    optimizer = build("genetic", problem_of(10, 4, (30,)), mutations=2.0)
     u = torch.full((50_000, 10), 3.0, dtype=torch.double)
     mutated = optimizer._substitute(u, 4)
-    assert float((mutated != 3).sum(1).double().mean()) == pytest.approx(2, abs=0.02)
+    assert float((mutated != 3).sum(1).double().mean()) == pytest.approx(2, abs=0.02)  # one falls on it
+    assert ((mutated != 3).any(1)).all()
     shares = torch.stack([(mutated[mutated != 3] == token).double().mean() for token in range(3)])
     torch.testing.assert_close(shares, torch.full((3,), 1 / 3, dtype=torch.double), atol=0.01, rtol=0)
 

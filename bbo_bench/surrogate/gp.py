@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import NamedTuple
 
 import torch
 from botorch.models import SingleTaskGP
@@ -71,15 +72,36 @@ def fit_gp(v: Tensor, y: Tensor, steps: int, tokens: int | None = None) -> Singl
     return model
 
 
+def evidence(model: SingleTaskGP) -> float:
+    """Log marginal likelihood of the scores that a process was fitted to, in nats per score."""
+    model.train()
+    with torch.no_grad():
+        found = model.likelihood(model(*model.train_inputs)).log_prob(model.train_targets)
+    model.eval()
+    return float(found) / len(model.train_targets)
+
+
+class Fit(NamedTuple):
+    """A process in some coordinates."""
+
+    axes: Whitening
+    v: Tensor
+    """`n x d` points that it is fitted to."""
+    scale: Scale
+    """Of their scores."""
+    gp: SingleTaskGP
+
+
 class GPOptimizer(ArchiveOptimizer):
-    """Fits a Gaussian process to the archive after every round; vectors in coordinates whitened by round 0.
+    """Fits a Gaussian process to the archive after every round, in the box's coordinates or along axes of round 0.
 
     A subclass adds `propose`.
 
     Args:
         problem: What may be known.
         rng: Source of all randomness.
-        whiten: Search along the principal axes of round 0, not those of the box; for sequences without effect.
+        whiten: Search along the principal axes of round 0, not those of the box; None for whichever of the two gives
+            the scores so far the higher marginal likelihood. For sequences without effect.
         max_points: Designs the process is fitted to: those closest to the best one.
         fit_steps: Most iterations of a fit.
 
@@ -87,7 +109,9 @@ class GPOptimizer(ArchiveOptimizer):
         ValueError: If a number is out of range.
     """
 
-    def __init__(self, problem: Problem, rng: Generator, *, whiten: bool, max_points: int, fit_steps: int) -> None:
+    def __init__(
+        self, problem: Problem, rng: Generator, *, whiten: bool | None, max_points: int, fit_steps: int
+    ) -> None:
         super().__init__(problem, rng)
         if max_points < 2 or fit_steps < 1:
             raise ValueError(f"expected max_points >= 2 and fit_steps >= 1, got {max_points} and {fit_steps}")
@@ -105,13 +129,20 @@ class GPOptimizer(ArchiveOptimizer):
         """Fit the process to the designs closest to the best one."""
         start = self.to_vectors(self.rounds[0][0])
         tokens = self.domain.size if isinstance(self.domain, Sequences) else None
-        self.axes = Whitening(start, UNIT) if self.whiten and tokens is None else Whitening.identity(start)
-        v, y = self.axes(self.to_vectors(self.x)), self.y
+        choices = [False] if tokens is not None else [True, False] if self.whiten is None else [self.whiten]
+        axes = [Whitening(start, UNIT) if whiten else Whitening.identity(start) for whiten in choices]
+        fits = [self._fitted(each, tokens) for each in axes]
+        best = max(range(len(fits)), key=lambda i: evidence(fits[i].gp)) if len(fits) > 1 else 0
+        self.axes, self.v, self.scale, self.gp = fits[best]
+        self.whitened = choices[best]
+
+    def _fitted(self, axes: Whitening, tokens: int | None) -> Fit:
+        v, y = axes(self.to_vectors(self.x)), self.y
         distance = (v - v[y.argmax()]).norm(dim=1, p=2 if tokens is None else 0)
         near = distance.argsort(stable=True)[: self.max_points].sort().values
         y = y[near.to(y.device)]
-        self.v, self.scale = v[near], Scale.of(y)
-        self.gp = fit_gp(self.v, self.scale(y), self.fit_steps, tokens)
+        scale = Scale.of(y)
+        return Fit(axes, v[near], scale, fit_gp(v[near], scale(y), self.fit_steps, tokens))
 
     @torch.no_grad()
     def mean(self, v: Tensor) -> Tensor:
@@ -132,6 +163,7 @@ class GPOptimizer(ArchiveOptimizer):
         return self.mean(self.axes(self.to_vectors(x))).to(x.device)
 
     def diagnostics(self) -> dict[str, float]:
-        """Adds `noise_std` in the score's units and `lengthscale`, the median over coordinates."""
+        """Adds `noise_std` in the score's units, `lengthscale`, the median over coordinates, and which they are."""
         noise_std = self.gp.likelihood.noise.item() ** 0.5 * float(self.scale.std)
-        return super().diagnostics() | {"noise_std": noise_std, "lengthscale": float(self.lengthscale().median())}
+        own = {"noise_std": noise_std, "lengthscale": float(self.lengthscale().median())}
+        return super().diagnostics() | own | {"whitened": float(self.whitened)}

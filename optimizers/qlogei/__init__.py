@@ -49,7 +49,7 @@ class QLogEI(GPOptimizer):
         steps: int,
         mc_samples: int,
         margin: float,
-        whiten: bool,
+        whiten: bool | None,
         max_points: int,
         fit_steps: int,
     ) -> None:

@@ -26,9 +26,9 @@ class Turbo(GPOptimizer):
     """Draws functions from the posterior and asks for their maximizers within a box around the best design.
 
     The box has the sides L·λ_i/(∏λ_j)^(1/d) with the kernel's lengthscales λ; for sequences it is a Hamming ball, of
-    radius L times their length (as in CASMOPOLITAN, Wan et al. 2021). L doubles after `successes` improving
-    rounds in a row, and halves after ⌈max(4, d)/n⌉ rounds of n designs without improvement. Below `length_min` the
-    search starts again from samples of the prior. All of it follows from the told scores.
+    radius L times their length (as in CASMOPOLITAN, Wan et al. 2021). Of rounds of n designs, ⌈`successes`/n⌉ improving
+    ones in a row double L, and ⌈max(4, d)/n⌉ without improvement halve it. Below `length_min` the search starts again
+    from samples of the prior. All of it follows from the told scores.
 
     Args:
         problem: What may be known.
@@ -37,7 +37,7 @@ class Turbo(GPOptimizer):
             sequence's length).
         length_min: L at which the search starts again.
         length_max: Largest L.
-        successes: Improving rounds in a row that double L.
+        successes: Designs of improving rounds in a row that double L; BoTorch's tutorial has ten rounds of four.
         chunk: Draws that share one set of candidates.
         whiten: See `GPOptimizer`.
         max_points: See `GPOptimizer`.
@@ -64,7 +64,7 @@ class Turbo(GPOptimizer):
         length_max: float,
         successes: int,
         chunk: int,
-        whiten: bool,
+        whiten: bool | None,
         max_points: int,
         fit_steps: int,
     ) -> None:
@@ -97,8 +97,8 @@ class Turbo(GPOptimizer):
         return v
 
     def _candidates(self, center: Tensor, chosen: Tensor) -> Tensor:
-        """About `min(100 d, 5000) x d` points of the trust region, about 20 coordinates of each off its center."""
-        n = max(self.chunk, min(100 * len(center), 5000))
+        """Up to 5000 points of the trust region, `n x d`, about 20 coordinates of each off its center."""
+        n = max(self.chunk, min(200 * len(center), 5000), 2000)
         if isinstance(self.domain, Sequences):
             return self._mutants(center, chosen, n, self.domain.size)
         return self._sobol(center, n)
@@ -138,7 +138,7 @@ class Turbo(GPOptimizer):
             top = float(y.max())
             if i > self.first:
                 least = IMPROVEMENT * float(Scale.of(self.rounds[self.first][1]).std)
-                self._resize(top > self.best + least, math.ceil(max(4, x[0].numel()) / len(x)))
+                self._resize(top > self.best + least, len(x), x[0].numel())
             self.best = max(self.best, top)
             if self.length < self.length_min:
                 self._restart(i + 1)
@@ -150,10 +150,10 @@ class Turbo(GPOptimizer):
         self.length = self.length_init
         self.run = 0  # improving rounds in a row, or failed ones, counted negative
 
-    def _resize(self, success: bool, failures: int) -> None:
-        """Count a round, and double or halve L where the counter is full."""
+    def _resize(self, success: bool, n: int, d: int) -> None:
+        """Count a round of `n x d` designs, and double or halve L where the counter is full."""
         self.run = max(self.run, 0) + 1 if success else min(self.run, 0) - 1
-        if self.run in (self.successes, -failures):
+        if self.run in (math.ceil(self.successes / n), -math.ceil(max(4, d) / n)):
             self.length = min(2 * self.length, self.length_max) if success else self.length / 2
             self.run = 0
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 QUICK = {"fit_steps": 20, "chunk": 64}
-RULE = QUICK | {"length": 0.4, "successes": 3}
+RULE = QUICK | {"length": 0.4, "successes": 3 * 12}
 
 
 def told(optimizer, tops):
@@ -21,6 +21,24 @@ def told(optimizer, tops):
 )
 def test_trust_region_doubles_and_halves(problem, build, tops, length):
     assert told(build("turbo", problem, **RULE), tops).length == length
+
+
+def test_counters_are_of_designs_not_of_rounds(problem, build):
+    """Ten rounds of four, as in BoTorch's tutorial, or a single one of forty."""
+    optimizer = build("turbo", problem, **QUICK, length=0.4)
+    for n, rounds in ((4, 10), (12, 4), (40, 1), (256, 1)):
+        optimizer._restart(0)
+        lengths = []
+        for _ in range(rounds):
+            optimizer._resize(True, n, 10)
+            lengths.append(optimizer.length)
+        assert lengths == [0.4] * (rounds - 1) + [0.8]
+    for n, rounds in ((4, 3), (10, 1), (256, 1)):
+        optimizer._restart(0)
+        for i in range(rounds):
+            assert optimizer.length == 0.4, i
+            optimizer._resize(False, n, 10)
+        assert optimizer.length == 0.2
 
 
 def test_trust_region_does_not_depend_on_an_offset(problem, build):

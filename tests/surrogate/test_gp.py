@@ -6,7 +6,7 @@ from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scal
 
 from bbo_bench.domains import Box, Sequences
 from bbo_bench.seeding import generator
-from bbo_bench.surrogate.gp import GPOptimizer, HammingKernel, fit_gp
+from bbo_bench.surrogate.gp import GPOptimizer, HammingKernel, evidence, fit_gp
 from bbo_bench.testing import Probe, SequenceProbe
 from bbo_bench.testing.probe import problem_of
 
@@ -82,3 +82,43 @@ def test_a_box_is_whitened_where_that_is_asked_for_and_sequences_never():
     assert not torch.allclose(v, optimizer.to_vectors(x))
     for optimizer, x in (told(Probe(), whiten=False), told(SequenceProbe())):
         assert torch.equal(optimizer.axes(optimizer.to_vectors(x)), optimizer.to_vectors(x))
+
+
+def test_evidence_is_the_log_density_of_the_scores():
+    model = fit_gp(*data(30, 0.1), steps=20)
+    (v,), y = model.train_inputs, model.train_targets
+    with torch.no_grad():
+        covariance = model.covar_module(v).to_dense() + model.likelihood.noise * torch.eye(30)
+    mean = torch.full((30,), model.mean_module.constant.item()).to(y)
+    expected = torch.distributions.MultivariateNormal(mean, covariance.to(y)).log_prob(y) / 30
+    assert evidence(model) == pytest.approx(float(expected), rel=1e-5)
+    assert not model.training
+
+
+class Sheared(Probe):
+    """Designs whose numbers go together; the score varies along the sum of the two, or along the first alone."""
+
+    def __init__(self, along_the_box):
+        self.along_the_box = along_the_box
+
+    def prior(self):
+        prior = super().prior()
+        prior.codec.std = torch.tensor([1.0, 1.0])
+        sample = prior.sample
+        shear = torch.tensor([[1.0, 0.9], [0.0, 0.2]])
+        prior.sample = lambda n, rng: sample(n, rng) @ shear
+        return prior
+
+    def evaluate(self, x):
+        u = x[:, 0] if self.along_the_box else x @ torch.tensor([-0.9, 1.0])
+        return torch.sin(3 * u) if self.along_the_box else torch.sin(15 * u)
+
+
+@pytest.mark.parametrize("along_the_box", [True, False])
+def test_coordinates_are_those_of_the_higher_evidence(along_the_box):
+    task = Sheared(along_the_box)
+    fits = {whiten: evidence(told(task, whiten=whiten, n=60)[0].gp) for whiten in (True, False)}
+    optimizer, _ = told(task, whiten=None, n=60)
+    assert optimizer.whitened == (fits[True] > fits[False])
+    assert evidence(optimizer.gp) == max(fits.values())
+    assert optimizer.diagnostics()["whitened"] == float(optimizer.whitened)

@@ -176,6 +176,14 @@ def leave_one_out(found: Scores) -> list[Chosen]:
     return rows
 
 
+def shipped(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """The settings of an optimizer's trial that is best over all families, its default."""
+    own = [row for row in rows if row["optimizer"] == name]
+    trial = best(_complete(scores(own)))
+    found: dict[str, Any] = json.loads(next(row["settings"] for row in own if int(row["trial"]) == trial))
+    return found
+
+
 def read(folder: Path) -> list[dict[str, Any]]:
     """The rows of `trials.csv`."""
     with (folder / "trials.csv").open(newline="", encoding="utf-8") as file:
@@ -186,7 +194,7 @@ def write(folder: Path) -> None:
     """Write `trials.csv`, a row per run of all finished trials, aside first."""
     rows = []
     for journal in sorted(folder.glob("*.journal")):
-        for trial in _study(journal.stem, folder).trials:
+        for trial in _recorded(journal):
             about = {"optimizer": journal.stem, "trial": trial.number, "settings": json.dumps(rounded(trial.params))}
             rows += [about | run for run in trial.user_attrs.get("runs", [])]
     part = folder / "trials.csv.part"
@@ -206,9 +214,9 @@ def summary(folder: Path) -> str:
         found = _complete(scores(own))
         if not found:
             continue
-        trial, spent = best(found), sum(float(row["seconds"]) for row in own) / 3600
+        spent = sum(float(row["seconds"]) for row in own) / 3600
         hours += spent
-        settings = next(row["settings"] for row in own if int(row["trial"]) == trial)
+        settings = json.dumps(shipped(rows, name))
         lines = [
             f"### {name}",
             f"{len(_trials(found))} trials, {spent:.1f} hours. Best over all families: `{settings}`.",
@@ -234,6 +242,18 @@ def _study(name: str, folder: Path) -> optuna.Study:
     return optuna.create_study(
         storage=storage, sampler=sampler, study_name=name, direction="maximize", load_if_exists=True
     )
+
+
+def _recorded(journal: Path) -> list[optuna.trial.FrozenTrial]:
+    """The trials of a journal, which stays as it is."""
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+        return optuna.load_study(storage=storage, study_name=journal.stem).trials
 
 
 def _take_up(study: optuna.Study) -> None:

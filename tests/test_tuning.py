@@ -17,6 +17,8 @@ DEPARTURES = {
     "reinforce_oracle": {"truncation.first": None, "truncation.last": None},
 }
 """SQDF ends at the same in half the time, as its README shows; REINFORCE's 50 steps are all of airfoil's sampler."""
+BY_RULE = ("turbo",)
+"""Optimizers whose settings follow the size of a round, and what BoTorch's tutorial has."""
 NATS = 8.0
 """The budget of all, in the place of the KL weights that were found on airfoils."""
 
@@ -38,7 +40,19 @@ def setting(choice: Choice, key: str) -> object:
     return value
 
 
-@pytest.mark.parametrize("name", BEST)
+ADOPTED = ("cma_es", "genetic")
+"""Optimizers whose defaults are those of the trials on families; the others' come when all have theirs."""
+
+
+@pytest.mark.parametrize("name", ADOPTED)
+def test_defaults_are_the_best_trials_over_all_families(name):
+    rows = tuning.read(FOLDER)
+    assert len({row["trial"] for row in rows if row["optimizer"] == name}) == 2 * len(KNOWN[name].search)
+    for key, value in tuning.shipped(rows, name).items():
+        assert setting(KNOWN[name], key) == value, f"{key} of {name}"
+
+
+@pytest.mark.parametrize("name", [name for name in BEST if name not in (*ADOPTED, *BY_RULE)])
 def test_every_optimizer_had_twelve_trials_and_has_the_best_ones_settings(name):
     choice = KNOWN[name]
     assert sum(row["optimizer"] == name for row in TRIALS) == 12
@@ -49,7 +63,9 @@ def test_every_optimizer_had_twelve_trials_and_has_the_best_ones_settings(name):
             assert setting(choice, key) == value, f"{key} of {name}"
 
 
-@pytest.mark.parametrize("name", [name for name in BEST if not name.endswith("_oracle")])
+@pytest.mark.parametrize(
+    "name", [name for name in BEST if name not in (*ADOPTED, *BY_RULE) and not name.endswith("_oracle")]
+)
 def test_what_is_searched_is_what_was_and_holds_the_default(name):
     choice = KNOWN[name]
     budgeted = {"kl_budget" if key == "kl_weight" else key for key in BEST[name]}

@@ -17,6 +17,9 @@ from bbo_bench.surrogate.gp import GPOptimizer
 
 __all__ = ["Turbo"]
 
+MANY = 10
+"""Rounds in which a trust region of the paper's size can become as small as it must."""
+
 IMPROVEMENT = 1e-3
 """Least rise of the best score that counts, in standard deviations of the search's first round; TuRBO's own unit, the
 best score itself, is another one for every offset of the scores."""
@@ -34,7 +37,8 @@ class Turbo(GPOptimizer):
         problem: What may be known.
         rng: Source of all randomness.
         length: Initial L, in units of 5 standard deviations of round 0 (of the unit cube without `whiten`; of a
-            sequence's length).
+            sequence's length). None is the paper's .8 where there are `MANY` rounds or more, and else a third, as few
+            rounds leave no time to halve it.
         length_min: L at which the search starts again.
         length_max: Largest L.
         successes: Designs of improving rounds in a row that double L; BoTorch's tutorial has ten rounds of four.
@@ -59,7 +63,7 @@ class Turbo(GPOptimizer):
         problem: Problem,
         rng: Generator,
         *,
-        length: float,
+        length: float | None,
         length_min: float,
         length_max: float,
         successes: int,
@@ -69,6 +73,8 @@ class Turbo(GPOptimizer):
         fit_steps: int,
     ) -> None:
         super().__init__(problem, rng, whiten=whiten, max_points=max_points, fit_steps=fit_steps)
+        if length is None:
+            length = 0.8 if len(problem.budget) >= MANY else 0.33
         if not (0 < length_min <= length <= length_max and min(successes, chunk) >= 1):
             got = f"{length_min=}, {length=}, {length_max=}, {successes=}, {chunk=}"
             raise ValueError(

@@ -1,5 +1,7 @@
 """TuRBO's trust region: its rule of resizing, where it lies, and what it finds."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -21,6 +23,11 @@ def told(optimizer, tops):
 )
 def test_trust_region_doubles_and_halves(problem, build, tops, length):
     assert told(build("turbo", problem, **RULE), tops).length == length
+
+
+@pytest.mark.parametrize(("rounds", "length"), [(4, 0.33), (9, 0.33), (10, 0.8), (31, 0.8)])
+def test_few_rounds_start_from_a_smaller_region(problem, build, rounds, length):
+    assert build("turbo", replace(problem, budget=(4,) * rounds)).length == length
 
 
 def test_counters_are_of_designs_not_of_rounds(problem, build):

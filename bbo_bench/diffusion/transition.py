@@ -117,6 +117,16 @@ class Transition:
         return self.held((x0 - _expand(on_x, x) * x) / _expand(on_output, x))
 
     @property
+    def on_state(self) -> Tensor:
+        """`T` factors of x_t in the mean of x_{t-1}."""
+        return self._mean[:, 0]
+
+    @property
+    def on_output(self) -> Tensor:
+        """`T` factors of the network's output in the mean of x_{t-1}."""
+        return self._mean[:, 1]
+
+    @property
     def x0_per_output(self) -> Tensor:
         """`T` factors from the network's output to what it adds to the posterior mean of x_0."""
         return self._start[:, 1]

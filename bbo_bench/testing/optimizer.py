@@ -9,19 +9,19 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from bbo_bench.core import Optimizer, Problem, Task
+from bbo_bench.core import Optimizer, Problem, Task, UnsuitableError
 from bbo_bench.evaluation import Evaluator
 from bbo_bench.loop import Build
 from bbo_bench.oracle import Oracle, Scores, finite
 from bbo_bench.record import Record
 from bbo_bench.seeding import generator
-from bbo_bench.testing.probe import Fragile, Killed, Probe, contents, made, play, problem_of
+from bbo_bench.testing.probe import Fragile, Killed, Probe, SequenceProbe, contents, made, play, problem_of
 from bbo_bench.testing.references import reachable
 from bbo_bench.testing.states import assert_same_files, designs, global_states, same, saved_and_loaded, seeded_anew
 
@@ -55,7 +55,8 @@ class OptimizerSuite:
     Attributes:
         name: The plugin.
         overrides: Settings that differ from its YAML, beside those under `quick` there.
-        task: A task for an optimizer that the `Probe`, a box with a diffusion prior, does not suit.
+        task: A task for an optimizer that neither the `Probe`, a box with a diffusion prior, nor the `SequenceProbe`
+            suits.
         rounds: Queries per round of the runs that are compared.
     """
 
@@ -74,8 +75,13 @@ class OptimizerSuite:
     @cache
     def problem_task(cls) -> Task:
         """The task that it is tried on."""
-        task: Task = Probe() if cls.task is None else made("task", cls.task)
-        return task
+        if cls.task is not None:
+            return cast(Task, made("task", cls.task))
+        try:
+            cls.build()(problem_of(Probe(), cls.rounds), generator(0, "build"))
+        except UnsuitableError:
+            return SequenceProbe()
+        return Probe()
 
     @classmethod
     @cache

@@ -71,7 +71,8 @@ class AdaLead(ModelGuided):
         """`k x d` distinct sequences whose scores are close to the best."""
         scale = Scale.of(self.rounds[0][1]).std
         near = self.y >= self.y.max() - self.threshold * scale
-        return torch.unique(self.to_vectors(self.x[near]), dim=0)
+        parents: Tensor = torch.unique(self.to_vectors(self.x[near]), dim=0)
+        return parents
 
     def _recombined(self, parents: Tensor) -> Tensor:
         """`n x d` sequences, each alternating between one of `n x d` parents and a random other one."""

@@ -45,7 +45,8 @@ class PEX(ModelGuided):
         distance, promise = (new != wild).sum(1), self.promise(new)
         order = promise.argsort(descending=True, stable=True)
         distances, promises = distance[order].tolist(), promise[order].tolist()
-        left, chosen = list(range(len(order))), []
+        left: list[int] = list(range(len(order)))
+        chosen: list[int] = []
         while left and len(chosen) < n:
             found = envelope([distances[i] for i in left], [promises[i] for i in left])
             chosen += [left[i] for i in found]
@@ -63,7 +64,8 @@ class PEX(ModelGuided):
             rows = rows[self.y[rows].argsort(descending=True, stable=True)][: self.neighbours]
             kept.append(rows[self.y[rows] > height])
             height = max(height, float(self.y[rows].max()) if len(rows) else height)
-        return torch.unique(u[torch.cat(kept)], dim=0)
+        parents: Tensor = torch.unique(u[torch.cat(kept)], dim=0)
+        return parents
 
 
 def envelope(distances: list[int], promises: list[float]) -> list[int]:

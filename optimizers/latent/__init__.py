@@ -119,7 +119,8 @@ class Latent(Optimizer):
         radius = noise.flatten(1).norm(dim=1)
         shell = math.sqrt(noise[0].numel())
         factor = radius.clamp(shell - self.width, shell + self.width) / radius.clamp(min=1e-12)
-        return (noise * factor.reshape(-1, *[1] * (noise.ndim - 1))).clamp(-REACH, REACH)
+        scaled: Tensor = noise * factor.reshape(-1, *[1] * (noise.ndim - 1))
+        return scaled.clamp(-REACH, REACH)
 
     @torch.no_grad()
     def made(self, noise: Tensor) -> Tensor:

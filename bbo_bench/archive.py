@@ -86,6 +86,23 @@ class ArchiveOptimizer(Optimizer):
         assert isinstance(self.domain, Box)
         return self.domain.unnormalize(u.to(self.domain.lower).reshape(len(u), *self.domain.shape))
 
+    def uniform(self, like: Tensor) -> Tensor:
+        """Random numbers in [0, 1) of the shape of `like`."""
+        return torch.rand(like.shape, generator=self.rng, device=self.rng.device).to(like)
+
+    def mutated(self, u: Tensor, expected: float) -> Tensor:
+        """`n x d` sequences with tokens replaced by any others, one at least and `expected` of them on average."""
+        d = u.shape[1]
+        places = self.uniform(u) < (expected - 1) / max(d - 1, 1)
+        places |= torch.arange(d, device=u.device) == (self.uniform(u[:, :1]) * d).floor()
+        return self.replaced(u, places)
+
+    def replaced(self, u: Tensor, places: Tensor) -> Tensor:
+        """`n x d` sequences whose tokens in these `n x d` places are others, each of them as likely."""
+        assert isinstance(self.domain, Sequences)
+        size = self.domain.size
+        return torch.where(places, (u + 1 + (self.uniform(u) * (size - 1)).floor()) % size, u)
+
     def unseen(self, u: Tensor, also: Tensor | None = None) -> Tensor:
         """Those of `n x d` vectors, without repetition, whose designs have not been told, and are not `also` given."""
         seen = self.to_vectors(self.x)

@@ -63,15 +63,7 @@ class ModelGuided(ArchiveOptimizer):
     def one_hot(self, u: Tensor) -> Tensor:
         """`n x d·size` one-hot vectors of `n x d` sequences."""
         assert isinstance(self.domain, Sequences)
-        return nn.functional.one_hot(u.long(), self.domain.size).flatten(1).to(torch.get_default_dtype())
-
-    def mutated(self, u: Tensor, expected: float) -> Tensor:
-        """`n x d` sequences with random tokens replaced by any others, one at least and `expected` on average."""
-        assert isinstance(self.domain, Sequences)
-        d, size = u.shape[1], self.domain.size
-        places = self._rand(u) < (expected - 1) / max(d - 1, 1)
-        places |= torch.arange(d, device=u.device) == (self._rand(u[:, :1]) * d).floor()
-        return torch.where(places, (u + 1 + (self._rand(u) * (size - 1)).floor()) % size, u)
+        return nn.functional.one_hot(u.long(), self.domain.size).flatten(1).float()
 
     def state_dict(self) -> State:
         """See `Optimizer.state_dict`."""
@@ -85,6 +77,3 @@ class ModelGuided(ArchiveOptimizer):
     def diagnostics(self) -> dict[str, float]:
         """Adds the model's held-out error."""
         return super().diagnostics() | {"proxy_error": self.proxy.error}
-
-    def _rand(self, like: Tensor) -> Tensor:
-        return torch.rand(like.shape, generator=self.rng, device=self.rng.device).to(like)

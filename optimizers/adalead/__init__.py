@@ -78,5 +78,5 @@ class AdaLead(ModelGuided):
         """`n x d` sequences, each alternating between one of `n x d` parents and a random other one."""
         n = len(parents)
         mates = parents[torch.randperm(n, generator=self.rng, device=self.rng.device).to(parents.device)]
-        swapped = (self._rand(parents) < self.recombination).cumsum(1) % 2 == 1
+        swapped = (self.uniform(parents) < self.recombination).cumsum(1) % 2 == 1
         return torch.where(swapped, mates, parents)

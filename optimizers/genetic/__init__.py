@@ -73,40 +73,30 @@ class Genetic(ArchiveOptimizer):
         if (parents == parents[0]).all():
             return self.problem.prior.decode(self.problem.prior.sample(n, self.rng))
         if isinstance(self.domain, Sequences):
-            children = self._substitute(self._recombine(parents, SPARE * n), self.domain.size)
+            children = self.mutated(self._recombine(parents, SPARE * n), self.mutations)
             return self.to_designs(torch.cat([self.unseen(children), children])[:n])
         return self.to_designs(self._mutate(self._cross(parents, n), parents.std(0)))
 
     def _cross(self, parents: Tensor, n: int) -> Tensor:
         """`n x d` children of random pairs out of `k x d` parents."""
         first, second = self._pairs(parents, n)
-        share = self._rand(first) * (1 + 2 * self.blend) - self.blend
+        share = self.uniform(first) * (1 + 2 * self.blend) - self.blend
         return first + share * (second - first)
 
     def _mutate(self, u: Tensor, spread: Tensor) -> Tensor:
         """`n x d` points with Gaussian noise in some coordinates."""
         noise = torch.randn(u.shape, generator=self.rng, device=self.rng.device).to(u)
-        return u + (self._rand(u) < self.mutation_rate) * self.mutation_scale * spread * noise
+        return u + (self.uniform(u) < self.mutation_rate) * self.mutation_scale * spread * noise
 
     def _recombine(self, parents: Tensor, n: int) -> Tensor:
         """`n x d` sequences of `k x d` parents; some have their tokens from a random place on from a second one."""
         first, second = self._pairs(parents, n)
         d = first.shape[1]
-        place = 1 + (self._rand(first[:, :1]) * (d - 1)).floor()
-        crossed = self._rand(first[:, :1]) < self.crossover
+        place = 1 + (self.uniform(first[:, :1]) * (d - 1)).floor()
+        crossed = self.uniform(first[:, :1]) < self.crossover
         return torch.where(crossed & (torch.arange(d, device=first.device) >= place), second, first)
-
-    def _substitute(self, u: Tensor, size: int) -> Tensor:
-        """`n x d` sequences with one token or more replaced, each by any of the `size` - 1 others."""
-        d = u.shape[1]
-        mutated = self._rand(u) < (self.mutations - 1) / max(d - 1, 1)
-        mutated |= torch.arange(d, device=u.device) == (self._rand(u[:, :1]) * d).floor()
-        return torch.where(mutated, (u + 1 + (self._rand(u) * (size - 1)).floor()) % size, u)
 
     def _pairs(self, parents: Tensor, n: int) -> tuple[Tensor, Tensor]:
         """`n x d` first and second parents, drawn from `k x d`."""
         pair = torch.randint(len(parents), (2, n), generator=self.rng, device=self.rng.device).to(parents.device)
         return parents[pair[0]], parents[pair[1]]
-
-    def _rand(self, like: Tensor) -> Tensor:
-        return torch.rand(like.shape, generator=self.rng, device=self.rng.device).to(like)

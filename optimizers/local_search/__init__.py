@@ -38,24 +38,20 @@ class LocalSearch(ArchiveOptimizer):
         """See `Optimizer.ask`."""
         centers = self.to_vectors(self.recommend(self.best))
         if isinstance(self.domain, Sequences):
-            return self.to_designs(self._neighbours(centers, n, self.domain.size))
+            return self.to_designs(self._neighbours(centers, n))
         start = self.to_vectors(self.rounds[0][0])
         spread = start.std(0, correction=min(1, len(start) - 1))
         noise = torch.randn(n, centers.shape[1], generator=self.rng, device=self.rng.device).to(centers)
         return self.to_designs(centers[torch.arange(n) % len(centers)] + self.step * spread * noise)
 
-    def _neighbours(self, centers: Tensor, n: int, size: int) -> Tensor:
+    def _neighbours(self, centers: Tensor, n: int) -> Tensor:
         """`n x d` new sequences, as close to one of `k x d` centers as there are; known ones where all are known."""
         d, found = centers.shape[1], centers[:0]
         many = 8 * n
         center = centers[torch.arange(many, device=centers.device) % len(centers)]
         for radius in range(1, d + 1):
-            places = self._rand(center).argsort(1).argsort(1) < radius
-            moved = torch.where(places, (center + 1 + (self._rand(center) * (size - 1)).floor()) % size, center)
+            moved = self.replaced(center, self.uniform(center).argsort(1).argsort(1) < radius)
             found = torch.cat([found, self.unseen(moved, found)])[:n]
             if len(found) == n:
                 return found
         return torch.cat([found, center])[:n]
-
-    def _rand(self, like: Tensor) -> Tensor:
-        return torch.rand(like.shape, generator=self.rng, device=self.rng.device).to(like)

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from tests.optimizers.test_sequences import problem_of
+
 
 def test_children_lie_in_the_blended_box_of_their_parents(problem, play, build):
     optimizer = build("genetic", problem, parents=10 / 32, mutation_rate=0.0, blend=0.25)
@@ -30,10 +32,10 @@ def test_mutation_has_the_rate_and_scale_it_says(problem, play, build):
     assert abs(float(mutated[mutated != 0].std()) - 0.5) < 0.01
 
 
-def test_a_substituted_token_is_each_other_one_equally_often(problem, build):
-    optimizer = build("genetic", problem)
+def test_a_substituted_token_is_each_other_one_equally_often(build):
+    optimizer = build("genetic", problem_of(10, 5, (30,)))
     u = torch.full((20_000, 10), 3.0, dtype=torch.double)
-    substituted = optimizer._substitute(u, 5)
+    substituted = optimizer.mutated(u, optimizer.mutations)
     rate = 1 - (1 - (optimizer.mutations - 1) / 9) * (1 - 1 / 10)
     shares = torch.bincount(substituted.long().flatten(), minlength=5) / u.numel()
     expected = torch.tensor([rate / 4] * 3 + [1 - rate, rate / 4])

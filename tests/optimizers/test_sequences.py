@@ -101,7 +101,7 @@ def test_every_child_is_new(build):
 def test_mutations_are_as_many_as_asked_for_and_uniform(build):
     optimizer = build("genetic", problem_of(10, 4, (30,)), mutations=2.0)
     u = torch.full((50_000, 10), 3.0, dtype=torch.double)
-    mutated = optimizer._substitute(u, 4)
+    mutated = optimizer.mutated(u, optimizer.mutations)
     assert float((mutated != 3).sum(1).double().mean()) == pytest.approx(2, abs=0.02)  # one falls on it
     assert ((mutated != 3).any(1)).all()
     shares = torch.stack([(mutated[mutated != 3] == token).double().mean() for token in range(3)])

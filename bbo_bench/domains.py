@@ -140,27 +140,32 @@ class Captioned(Domain):
     Args:
         box: Of designs without their prompts.
         prompts: The prompts' texts; all of them different.
-        asked: How many of them, the first ones, are asked for; the others are held out.
+        asked: How many of them, the first ones, are asked for; None for all.
+        held_out: How many of those after them are never asked for, but evaluated; None for all. The others are neither.
+
+    Attributes:
+        asked: Numbers of the prompts that are asked for.
+        held_out: Numbers of those that are never asked for, but evaluated.
 
     Raises:
-        ValueError: If a prompt is empty or there twice, or `asked` is none of 1 to their number.
+        ValueError: If a prompt is empty or there twice, or counts are not of 1 prompt to all, or beyond.
     """
 
-    def __init__(self, box: Box, prompts: Sequence[str], asked: int | None = None) -> None:
+    def __init__(self, box: Box, prompts: Sequence[str], asked: int | None = None, held_out: int | None = None) -> None:
         empty = [i for i, prompt in enumerate(prompts) if not prompt.strip()]
         if empty or not prompts or len(set(prompts)) < len(prompts):
             twice = sorted({prompt for prompt in prompts if prompts.count(prompt) > 1})
             raise ValueError(f"expected different prompts with a text, got empty ones at {empty}, twice {twice}")
-        if asked is not None and not 1 <= asked <= len(prompts):
-            raise ValueError(f"expected 1 to {len(prompts)} prompts to be asked for, got {asked}")
+        asked = len(prompts) if asked is None else asked
+        held_out = len(prompts) - asked if held_out is None else held_out
+        if not (asked >= 1 and 0 <= held_out <= len(prompts) - asked):
+            raise ValueError(
+                f"expected 1 to {len(prompts)} prompts to be asked for, and of the others some held out, "
+                f"got {asked} and {held_out}"
+            )
         self.box, self.prompts = box, tuple(prompts)
-        self.asked = len(prompts) if asked is None else asked
+        self.asked, self.held_out = range(asked), range(asked, asked + held_out)
         self.shape = torch.Size([box.shape[0] + 1, *box.shape[1:]])
-
-    @property
-    def held_out(self) -> int:
-        """How many prompts are never asked for."""
-        return len(self.prompts) - self.asked
 
     def check(self, x: Tensor) -> Tensor:
         """See `Domain.check`."""
@@ -204,11 +209,11 @@ class Captioned(Domain):
     def sample(self, n: int, rng: Generator) -> Tensor:
         """See `Domain.sample`; each prompt that is asked for has the same chance."""
         x = self.box.sample(n, rng)
-        return self.captioned(x, torch.randint(self.asked, (n,), generator=rng, device=rng.device))
+        return self.captioned(x, torch.randint(len(self.asked), (n,), generator=rng, device=rng.device))
 
     def to(self, device: torch.device) -> Self:
         """See `Domain.to`."""
-        return type(self)(self.box.to(device), self.prompts, self.asked)
+        return type(self)(self.box.to(device), self.prompts, len(self.asked), len(self.held_out))
 
 
 def _check_tensor(x: object, shape: torch.Size) -> None:

@@ -260,8 +260,8 @@ class Loop:
         domain, prior = self._problem.domain, self._problem.prior
         assert isinstance(domain, Captioned) and isinstance(prior, Prompting)
         self._reseed("held out", i)
-        with prior.drawing(numbers := range(domain.asked, len(domain.prompts))):
-            return self._checked(self.optimizer.recommend(n), n, "recommend", numbers).cpu()
+        with prior.drawing(domain.held_out):
+            return self._checked(self.optimizer.recommend(n), n, "recommend", domain.held_out).cpu()
 
     def _predict(self, x: Tensor) -> Tensor | None:
         y = self.optimizer.predict(x.clone())
@@ -285,7 +285,7 @@ class Loop:
             if len(self.optimizer.problem.domain.check(x)) != n:
                 raise ValueError(f"{n} designs were asked for, got {len(x)}")
             if isinstance(domain, Captioned):
-                domain.check_balanced(x, prompts or range(domain.asked))
+                domain.check_balanced(x, prompts or domain.asked)
         except ValueError as error:
             raise OptimizerError(f"{type(self.optimizer).__name__}.{call}: {error}") from error
         return x.detach().clone(memory_format=torch.contiguous_format)

@@ -60,26 +60,27 @@ class PromptedEvaluator:
                 f"{type(task).__name__} needs a Captioned domain, and a prior that draws prompts, as a DiffusionPrior "
                 f"does whose codec is Prompted, got {type(domain).__name__} and {type(prior).__name__}"
             )
-        if evaluation % domain.asked:
+        if evaluation % len(domain.asked):
             raise ValueError(
-                f"budget.evaluation must be a multiple of the {domain.asked} prompts that are asked for, "
+                f"budget.evaluation must be a multiple of the {len(domain.asked)} prompts that are asked for, "
                 f"got {evaluation}"
             )
         self.domain, self.prior, self.size = domain, prior, evaluation
-        self.held_out = evaluation // domain.asked * domain.held_out
+        size = evaluation // len(domain.asked)
+        self.held_out = size * len(domain.held_out)
         """How many designs for held-out prompts are recommended after a round."""
         self.budget = budget
         self._each = [
             Evaluator(
                 _of_prompt(task, domain, number),
                 prior,
-                evaluation // domain.asked,
-                validation // domain.asked if number < domain.asked else 0,
+                size,
+                validation // len(domain.asked) if number in domain.asked else 0,
                 budget,
                 seed,
                 device,
             )
-            for number in range(len(domain.prompts))
+            for number in (*domain.asked, *domain.held_out)
         ]
 
     def __call__(
@@ -108,7 +109,8 @@ class PromptedEvaluator:
         asked, made = self.domain.prompt(queried_x), self.domain.prompt(recommended_x)
         rounds = torch.split(asked, list(self.budget[: round + 1]))
         rows = []
-        for number, judge in enumerate(self._each[: self.domain.asked]):
+        for number in self.domain.asked:
+            judge = self._each[number]
             judge.budget = tuple(int((each == number).sum()) for each in rounds)
             theirs, own = asked == number, made == number
             guess = None if predicted is None else predicted[own]
@@ -120,7 +122,7 @@ class PromptedEvaluator:
 
     def _of_held_out(self, x: Tensor, round: int) -> dict[str, float]:
         rows = []
-        for number in range(self.domain.asked, len(self.domain.prompts)):
+        for number in self.domain.held_out:
             with self.prior.drawing(range(number, number + 1)):
                 rows.append(self._each[number].of_designs(x[self.domain.prompt(x) == number], round))
         return {f"{key}{HELD_OUT}": value for key, value in _mean(rows).items()}

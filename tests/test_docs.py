@@ -37,7 +37,7 @@ def script(page: Path) -> str:
     return "\n".join(lines)
 
 
-QUICK = {"designs", "library", "watch", "comparison", "prompts"}
+QUICK = {"designs", "library", "watch", "comparison"}
 """Pages and notebooks that take seconds, not minutes."""
 
 

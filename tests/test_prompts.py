@@ -194,8 +194,8 @@ BOX = Box(torch.zeros(2, 3), torch.ones(2, 3))
         (["a cat", " "], None, r"empty ones at \[1\]"),
         (["a cat", "a dog", "a cat"], None, r"twice \['a cat'\]"),
         ([], None, "expected different prompts"),
-        (["a cat"], 0, "expected 1 to 1 prompts to be asked for, got 0"),
-        (["a cat"], 2, "expected 1 to 1 prompts to be asked for, got 2"),
+        (["a cat"], 0, "expected 1 to 1 prompts to be asked for, .* got 0 and 1"),
+        (["a cat"], 2, "expected 1 to 1 prompts to be asked for, .* got 2 and -1"),
     ],
 )
 def test_prompts_that_make_no_sense_are_refused(prompts, asked, message):
@@ -219,7 +219,7 @@ def test_a_captioned_domain_is_its_box_and_a_number():
     assert domain.shape == (3, 3)
     assert domain.check(x) is x
     assert set(domain.prompt(x).tolist()) == {0, 1}
-    assert domain.held_out == 1
+    assert (domain.asked, domain.held_out) == (range(2), range(2, 3))
     assert torch.equal(domain.captioned(x[:, :2], domain.prompt(x)), x)
     mixed = x.clone()
     mixed[0, -1, 0] += 1
@@ -228,3 +228,14 @@ def test_a_captioned_domain_is_its_box_and_a_number():
     x[3, 0, 0] = 2
     with pytest.raises(ValueError, match="design 3 has 2"):
         domain.check(x)
+
+
+def test_prompts_may_be_neither_asked_for_nor_held_out():
+    domain = Captioned(BOX, ["a cat", "a dog", "a cow", "a hen"], asked=2, held_out=1)
+    assert (domain.asked, domain.held_out) == (range(2), range(2, 3))
+    moved = domain.to(torch.device("cpu"))
+    assert (moved.asked, moved.held_out, moved.prompts) == (domain.asked, domain.held_out, domain.prompts)
+    x = domain.captioned(torch.rand(3, 2, 3), torch.tensor([3, 3, 3]))
+    assert domain.check(x) is x
+    with pytest.raises(ValueError, match="of the others some held out, got 2 and 3"):
+        Captioned(BOX, ["a cat", "a dog", "a cow", "a hen"], asked=2, held_out=3)

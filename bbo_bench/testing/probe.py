@@ -159,7 +159,9 @@ class PromptedProbe(Task):
         """See `Task.prior`."""
         with seeded(generator(0, "probe")):
             denoiser = MLP(3, width=16, depth=1)
-        codec = Prompted(Standardize(Probe.domain), torch.tensor([-1.0, 1.0, 0.0]), torch.arange(self.domain.asked))
+        codec = Prompted(
+            Standardize(Probe.domain), torch.tensor([-1.0, 1.0, 0.0]), torch.arange(len(self.domain.asked))
+        )
         schedule = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
         distillation = {"steps": 5, "passes": 2, "trajectories": 64}
         return DiffusionPrior(denoiser, codec, schedule, {"steps": 5}, distillation)

@@ -110,6 +110,7 @@ def test_guidance_tilts_every_prompt():
     check_prompts(tuned(optimizer, 8000), 1.0, 1.0)
 
 
+@pytest.mark.slow
 def test_svdd_tilts_every_prompt():
     optimizer = SVDD(prompted(), generator(0), proxy=Opposed, kl_weight=1.0, proposals=48, batch=100_000)
     mean, variance = moments(optimizer.transition, tilting_shifts(optimizer.transition))

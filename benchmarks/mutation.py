@@ -37,7 +37,6 @@ USERS = {
     "groups": "grpo b2_diffurl",
     "dual": "kl_budget",
     "schedules": "transition samplers",
-    "transition": "samplers",
     "replay": "sqdf",
     "estimates": "sqdf closed_form",
     "generative": "scores sqdf seiko settings",
@@ -52,6 +51,9 @@ USERS = {
     "genetic": "settings sequences",
     "turbo": "settings sequences",
     "qlogei": "settings",
+    **dict.fromkeys(("guided", "adalead", "pex", "local_search", "random_search"), "guided"),
+    "transition": "samplers given",
+    "codecs": "given prompts",
 }
 """By a module's name, tests that are put to it beside its own."""
 FOLDERS = ("optimizers", "diffusion", "alignment", "surrogate")

@@ -32,15 +32,15 @@ class ArchiveOptimizer(Optimizer):
 
     def __init__(self, problem: Problem, rng: Generator) -> None:
         super().__init__(problem, rng)
-        if not isinstance(problem.domain, self.domains):
-            searched = "a " + " or ".join(domain.__name__ for domain in self.domains)
-            raise UnsuitableError(
-                f"{type(self).__name__} searches {searched}, got the domain {type(problem.domain).__name__}"
-            )
         if isinstance(problem.domain, Captioned):
             raise UnsuitableError(
                 f"{type(self).__name__} ships designs of an archive, which has none for prompts that were never asked "
                 "for: choose a method that makes designs, as sqdf or prior_sampling do"
+            )
+        if not isinstance(problem.domain, self.domains):
+            searched = "a " + " or ".join(domain.__name__ for domain in self.domains)
+            raise UnsuitableError(
+                f"{type(self).__name__} searches {searched}, got the domain {type(problem.domain).__name__}"
             )
         self.domain = problem.domain
         self.rounds: list[tuple[Tensor, Tensor]] = []

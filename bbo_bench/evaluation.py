@@ -204,7 +204,11 @@ class Evaluator:
 
     def _queried(self, x: Tensor, y: Tensor) -> dict[str, float]:
         curve = reward.top(asked(self.task, "canonical", x), y)
-        return {"best": reward.best(y), "top10": float(curve[-1]), "auc_top10": reward.auc(curve)}
+        return {
+            "best": reward.best(y),
+            "top10": float(curve[-1]) if len(curve) else NAN,
+            "auc_top10": reward.auc(curve),
+        }
 
     def _rewards(self, y: Tensor | None) -> dict[str, float]:
         if y is None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from bbo_bench.core import Prior, Task
 from bbo_bench.domains import Captioned
 from bbo_bench.evaluation import Evaluator
+from bbo_bench.metrics import distinct
 from bbo_bench.oracle import TaskError
 
 HELD_OUT = "_held_out"
@@ -60,10 +61,15 @@ class PromptedEvaluator:
                 f"{type(task).__name__} needs a Captioned domain, and a prior that draws prompts, as a DiffusionPrior "
                 f"does whose codec is Prompted, got {type(domain).__name__} and {type(prior).__name__}"
             )
-        if evaluation % len(domain.asked):
+        least = distinct.SHARE * len(domain.asked)
+        if evaluation % least:
             raise ValueError(
-                f"budget.evaluation must be a multiple of the {len(domain.asked)} prompts that are asked for, "
-                f"got {evaluation}"
+                f"budget.evaluation must be a multiple of {least}, {distinct.SHARE} designs for each of "
+                f"{len(domain.asked)} prompts, got {evaluation}"
+            )
+        if budget[0] < len(domain.asked):
+            raise ValueError(
+                f"budget.rounds must begin with a design for each of {len(domain.asked)} prompts, got {list(budget)}"
             )
         self.domain, self.prior, self.size = domain, prior, evaluation
         size = evaluation // len(domain.asked)

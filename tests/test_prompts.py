@@ -158,14 +158,16 @@ def test_an_optimizer_that_tampers_with_prompts_is_at_fault_by_name(cls, message
 
 @pytest.mark.parametrize("name", ["cma_es", "genetic", "turbo", "qlogei", "best_of_n_oracle"])
 def test_archives_are_refused_with_the_reason(name):
-    with pytest.raises(UnsuitableError, match=r"Captioned|ships designs of an archive"):
+    with pytest.raises(UnsuitableError, match="ships designs of an archive"):
         made("optimizer", name)(problem_of(PromptedProbe(), ROUNDS), generator(0))
 
 
 def test_an_evaluation_must_be_of_whole_prompts():
-    with pytest.raises(ValueError, match=r"budget.evaluation must be a multiple of the 2 prompts .* got 17"):
+    with pytest.raises(
+        ValueError, match=r"budget.evaluation must be a multiple of 16, 8 designs for each of 2 prompts, got 17"
+    ):
         PromptedEvaluator(PromptedProbe(), PromptedProbe().prior(), 17, 0, ROUNDS, 0)
-    with pytest.raises(ValueError, match="must be a multiple of 8"):
+    with pytest.raises(ValueError, match=r"must be a multiple of 16, .* got 12"):
         PromptedEvaluator(PromptedProbe(), PromptedProbe().prior(), 12, 0, ROUNDS, 0)
 
 
@@ -239,3 +241,25 @@ def test_prompts_may_be_neither_asked_for_nor_held_out():
     assert domain.check(x) is x
     with pytest.raises(ValueError, match="of the others some held out, got 2 and 3"):
         Captioned(BOX, ["a cat", "a dog", "a cow", "a hen"], asked=2, held_out=3)
+
+
+def test_a_first_round_has_a_design_for_every_prompt():
+    with pytest.raises(ValueError, match=r"budget.rounds must begin with a design for each of 2 prompts, got \[1, 3\]"):
+        PromptedEvaluator(PromptedProbe(), PromptedProbe().prior(), 16, 0, (1, 3), 0)
+
+
+def test_a_prompt_that_has_no_score_yet_has_no_best_one():
+    task = PromptedProbe()
+    judge = PromptedEvaluator(task, task.prior(), 16, 0, (4,), 0)
+    x = DOMAIN.captioned(torch.zeros(4, 2), torch.zeros(4))
+    shown = DOMAIN.captioned(torch.randn(16, 2, generator=generator(0)), torch.arange(16) % 2)
+    row = judge(0, x, task.evaluate(x), shown, None, False)
+    assert math.isnan(row["best"]) and math.isnan(row["top10"])
+    assert not math.isnan(row["reward_mean"])
+
+
+@pytest.mark.parametrize("name", ["grpo_oracle", "b2_diffurl_oracle"])
+def test_groups_of_trajectories_are_balanced_over_prompts(name):
+    optimizer = made("optimizer", name)(problem_of(PromptedProbe(), (8, 8)), generator(0))
+    for n in (2, 3, 5, 7, 16, 36, 128):
+        DOMAIN.check_balanced(optimizer.ask(n), DOMAIN.asked)

@@ -140,7 +140,7 @@ class Generative(Optimizer):
         """The reward of `n x latent_shape` latents for being unlike the others of their prompt, `n`; differentiable."""
         if not self.diversity or len(z) < 2:
             return z.new_zeros(len(z))
-        flat = z.flatten(1) / math.sqrt(z[0].numel())
+        flat = z.flatten(1) / math.sqrt(self.prior.size)
         distance = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")
         if self.prompted:
             prompt = self.prompt(z)

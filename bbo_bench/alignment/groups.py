@@ -6,9 +6,12 @@ import torch
 from torch import Generator, Tensor, nn
 
 
-def grouped(n: int, size: int, device: torch.device) -> Tensor:
-    """Group numbers of `n` trajectories, an `n`-dim tensor: groups of `size`, or a little larger ones."""
-    return torch.arange(n, device=device) % max(n // size, 1)
+def grouped(n: int, size: int, device: torch.device, prompts: int = 1) -> Tensor:
+    """Group numbers of `n` trajectories, an `n`-dim tensor: groups of `size`, or a little larger ones.
+
+    There are as many groups for each of some prompts, which come by turns, so that trajectories are balanced too.
+    """
+    return torch.arange(n, device=device) % (max(n // size // prompts, 1) * prompts)
 
 
 def deviations(values: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:

@@ -63,8 +63,8 @@ class Steered(Generative):
     def sample(self, n: int) -> Tensor:
         """Fresh designs, as many at once as `batch` allows."""
         most = max(self.batch // self.per_design, 1)
-        drawn = max(self.prior.codec.prompts, 1)
-        most = most // drawn * drawn or most  # so that a batch has as many designs for every prompt
+        turns = self.prior.codec.turns
+        most = most // turns * turns or most  # so that a batch has as many designs for every prompt
         return torch.cat([self.draw(min(most, n - made)) for made in range(0, n, most)])
 
     def look(self, k: int, x: Tensor, *, gradient: bool = False) -> Outlook:

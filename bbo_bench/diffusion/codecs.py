@@ -30,6 +30,11 @@ class Codec(nn.Module):
         """How many prompts designs may have; 0 without any."""
         return 0
 
+    @property
+    def turns(self) -> int:
+        """How many prompts designs are made for by turns; 1 without any."""
+        return 1
+
     def context(self, n: int, rng: Generator) -> Tensor:
         """`n x latent_shape` latents with what designs are to be made for in the place of what is given."""
         raise NotImplementedError(f"{type(self).__name__} has something given, and must say in `context` what")
@@ -112,6 +117,9 @@ class Prompted(Codec):
         inner: Maps designs without their prompts to latents and back.
         codes: `P x latent_shape[1:]`, a different one for each of P prompts.
         drawn: Numbers of the prompts that designs are made for; None for all.
+
+    Raises:
+        ValueError: If two prompts have one code.
     """
 
     codes: Tensor
@@ -119,6 +127,8 @@ class Prompted(Codec):
 
     def __init__(self, inner: Codec, codes: Tensor, drawn: Tensor | None = None) -> None:
         super().__init__()
+        if len(torch.unique(codes.reshape(len(codes), -1), dim=0)) < len(codes):
+            raise ValueError("expected a code of its own for every prompt, got two that are equal")
         self.inner, self.lossy = inner, inner.lossy
         self.latent_shape = torch.Size([inner.latent_shape[0] + 1, *inner.latent_shape[1:]])
         self.given = torch.zeros(self.latent_shape, dtype=torch.bool, device=codes.device)
@@ -131,6 +141,11 @@ class Prompted(Codec):
     def prompts(self) -> int:
         """See `Codec.prompts`."""
         return len(self.codes)
+
+    @property
+    def turns(self) -> int:
+        """See `Codec.turns`."""
+        return len(self.drawn)
 
     def context(self, n: int, rng: Generator) -> Tensor:
         """See `Codec.context`: each prompt as often as every other one, or once more, from a random one on."""

@@ -42,6 +42,8 @@ class AdaLead(ModelGuided):
         **shared: Any,
     ) -> None:
         super().__init__(problem, rng, **shared)
+        if self.predictions < 2:
+            raise ValueError(f"expected predictions >= 2, for parents and children, got {self.predictions}")
         if not (threshold >= 0 and 0 <= recombination <= 1 and mutations >= 1):
             raise ValueError(
                 "expected threshold >= 0, 0 <= recombination <= 1 and mutations >= 1, "

@@ -68,12 +68,16 @@ class B2DiffuRL(PolicyGradient):
 
     def fresh(self, n: int) -> Trajectories:
         """`n` branches, from x_s on."""
-        group = grouped(n, self.branches, self.rng.device)
+        group = self.groups(n)
         first = self.transition.steps - self.trained()
         x = self.start(int(group.max()) + 1)
         if first:
             x = self.trajectories(x, end=first).states[:, -1]
         return self.trajectories(x[group], first)
+
+    def groups(self, n: int) -> Tensor:
+        """Which of `n` branches fork from the same state."""
+        return grouped(n, self.branches, self.rng.device, self.prior.codec.turns)
 
     def contrasting(self, rollout: Rollout) -> Rollout:
         """Best and worst of every group, with what their rewards have above the others', if that is much or little.
@@ -81,7 +85,7 @@ class B2DiffuRL(PolicyGradient):
         The extremes' rewards vary more than all branches' do, and they are scaled back by as much: where a reward is
         linear in what was drawn, the expected gradient is that of all branches, in proportion to the KL to the prior.
         """
-        group = grouped(len(rollout.reward), self.branches, self.rng.device)
+        group = self.groups(len(rollout.reward))
         above = deviations(rollout.reward[:, None], group)[0][:, 0]
         best, worst = (
             above.new_zeros(len(group)).scatter_reduce(0, group, above, way, include_self=False)[group]

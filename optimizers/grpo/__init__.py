@@ -52,8 +52,12 @@ class GRPO(PolicyGradient):
 
     def start(self, n: int) -> Tensor:
         """See `FineTuner.start`; noise is shared within groups."""
-        group = grouped(n, self.group, self.rng.device)
+        group = self.groups(n)
         return self.prior.noise(int(group.max()) + 1, self.rng)[group]
+
+    def groups(self, n: int) -> Tensor:
+        """Group numbers of `n` trajectories."""
+        return grouped(n, self.group, self.rng.device, self.prior.codec.turns)
 
     def experience(self, rollout: Rollout) -> Steps:
         """As many random steps of every trajectory as are learnt from."""
@@ -65,6 +69,6 @@ class GRPO(PolicyGradient):
 
     def centered(self, returns: Tensor, rollout: Rollout) -> Tensor:
         """What returns have above the mean of the others of their group, normalized."""
-        above, std = deviations(returns, grouped(len(returns), self.group, returns.device))
+        above, std = deviations(returns, self.groups(len(returns)))
         scale = deviation(returns)
         return self.normalized(above / (std + 1e-8) * scale if self.group_std else above, scale)

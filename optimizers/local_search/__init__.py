@@ -41,6 +41,7 @@ class LocalSearch(ArchiveOptimizer):
             return self.to_designs(self._neighbours(centers, n))
         start = self.to_vectors(self.rounds[0][0])
         spread = start.std(0, correction=min(1, len(start) - 1))
+        spread = spread.where(spread > 0, 12**-0.5)  # where round 0 tells nothing, that of the uniform distribution
         noise = torch.randn(n, centers.shape[1], generator=self.rng, device=self.rng.device).to(centers)
         return self.to_designs(centers[torch.arange(n) % len(centers)] + self.step * spread * noise)
 

@@ -154,12 +154,12 @@ class Turbo(GPOptimizer):
         self.first = first
         self.best = -math.inf
         self.length = self.length_init
-        self.run = 0  # improving rounds in a row, or failed ones, counted negative
+        self.run = 0  # designs of improving rounds in a row, or of failed ones, counted negative
 
     def _resize(self, success: bool, n: int, d: int) -> None:
         """Count a round of `n x d` designs, and double or halve L where the counter is full."""
-        self.run = max(self.run, 0) + 1 if success else min(self.run, 0) - 1
-        if self.run in (math.ceil(self.successes / n), -math.ceil(max(4, d) / n)):
+        self.run = max(self.run, 0) + n if success else min(self.run, 0) - n
+        if self.run >= self.successes or -self.run >= max(4, d):
             self.length = min(2 * self.length, self.length_max) if success else self.length / 2
             self.run = 0
 

@@ -137,3 +137,8 @@ def test_a_codec_that_has_something_given_must_say_what():
     with pytest.raises(NotImplementedError, match="Silent has something given, and must say in `context` what"):
         silent.noise(3, generator(0))
     assert issubclass(Silent, Codec)
+
+
+def test_prompts_with_one_code_are_refused():
+    with pytest.raises(ValueError, match="a code of its own for every prompt"):
+        Prompted(Standardize(Box(torch.zeros(2), torch.ones(2))), torch.tensor([1.0, 2.0, 1.0]))

@@ -148,3 +148,14 @@ def test_random_search_is_uniform(problem, play, build):
     x = optimizer.ask(20_000)
     assert torch.allclose(x.amin(0), torch.full((10,), -10.0), atol=0.05)
     assert torch.allclose(x.mean(0), torch.zeros(10), atol=0.2)
+
+
+def test_local_search_moves_where_round_0_tells_no_spread(problem, build):
+    optimizer = build("local_search", problem)
+    optimizer.tell(torch.zeros(1, 10), torch.zeros(1).double())
+    assert len(optimizer.ask(20).unique(dim=0)) == 20
+
+
+def test_adalead_needs_predictions_for_children_too(build):
+    with pytest.raises(ValueError, match="expected predictions >= 2"):
+        build("adalead", problem_of(6, 4, (8,)), predictions=1)

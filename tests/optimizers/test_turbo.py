@@ -48,6 +48,16 @@ def test_counters_are_of_designs_not_of_rounds(problem, build):
         assert optimizer.length == 0.2
 
 
+def test_counters_hold_where_rounds_differ_in_size(problem, build):
+    optimizer = build("turbo", problem, **QUICK, length=0.4)
+    for n in (4, 64):
+        optimizer._resize(True, n, 10)
+    assert optimizer.length == 0.8
+    for n in (1, 64):
+        optimizer._resize(False, n, 20)
+    assert optimizer.length == 0.4
+
+
 def test_trust_region_does_not_depend_on_an_offset(problem, build):
     tops = [0, 1, 2, 3]
     assert told(build("turbo", problem, **RULE), [1e9 + top for top in tops]).length == 0.8

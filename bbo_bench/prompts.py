@@ -102,15 +102,7 @@ class PromptedEvaluator:
     ) -> dict[str, float]:
         """Means over prompts of what `Evaluator` says of each one's designs; see there.
 
-        Args:
-            round: Index of the round that has ended.
-            queried_x: `n x shape`, all designs queried up to now.
-            queried_true: Their `n` true scores.
-            recommended_x: `m x shape`, what the optimizer would ship now.
-            predicted: Its `m` predictions of their scores, where it has a model.
-            last: Whether the run has ended.
-            earlier: `distinct_top` of the rounds before.
-            held_out: Designs for prompts that are never asked for, where there are such.
+        `held_out` are designs for prompts that are never asked for, where there are such.
         """
         asked, made = self.domain.prompt(queried_x), self.domain.prompt(recommended_x)
         rounds = torch.split(asked, list(self.budget[: round + 1]))

@@ -229,8 +229,6 @@ def summary(folder: Path) -> str:
 
 def _study(name: str, folder: Path) -> optuna.Study:
     import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
@@ -238,7 +236,7 @@ def _study(name: str, folder: Path) -> optuna.Study:
         sampler = optuna.samplers.QMCSampler(
             scramble=True, seed=crc32(name.encode()), warn_independent_sampling=False, warn_asynchronous_seeding=False
         )
-    storage = JournalStorage(JournalFileBackend(str(folder / f"{name}.journal")))
+    storage = _storage(folder / f"{name}.journal")
     return optuna.create_study(
         storage=storage, sampler=sampler, study_name=name, direction="maximize", load_if_exists=True
     )
@@ -247,13 +245,15 @@ def _study(name: str, folder: Path) -> optuna.Study:
 def _recorded(journal: Path) -> list[optuna.trial.FrozenTrial]:
     """The trials of a journal, which stays as it is."""
     import optuna
+
+    return optuna.load_study(storage=_storage(journal), study_name=journal.stem).trials
+
+
+def _storage(journal: Path) -> optuna.storages.JournalStorage:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        storage = JournalStorage(JournalFileBackend(str(journal)))
-        return optuna.load_study(storage=storage, study_name=journal.stem).trials
+    return JournalStorage(JournalFileBackend(str(journal)))
 
 
 def _take_up(study: optuna.Study) -> None:

@@ -10,9 +10,11 @@ from itertools import accumulate
 import torch
 from torch import Generator, Tensor
 
+from bbo_bench.alignment.groups import deviations
 from bbo_bench.core import Optimizer, Problem, State, UnsuitableError
 from bbo_bench.device import precise
 from bbo_bench.diffusion.prior import DiffusionPrior
+from bbo_bench.domains import Captioned
 from bbo_bench.scale import Scale
 from bbo_bench.surrogate.critic import IQL
 from bbo_bench.surrogate.ensemble import Ensemble
@@ -103,6 +105,10 @@ class Generative(Optimizer):
         """Whether there are several prompts."""
         return self.prior.codec.prompts > 1
 
+    def comparable(self, reward: Tensor, z: Tensor) -> Tensor:
+        """`n` rewards less the mean of those of the others of their prompt; as they are where there are no prompts."""
+        return deviations(reward[:, None], self.prompt(z))[0][:, 0] if self.prompted else reward
+
     def check_stochastic(self) -> None:
         """Raise `UnsuitableError` unless every step of the sampler draws noise."""
         if not (self.transition.std > 0).all():
@@ -132,8 +138,9 @@ class Generative(Optimizer):
         first = max(self.problem.budget[0], 2)
         if not self.prompted:
             return Scale.of(self.y[:first])(y).float()
-        known = self.prompt(self.prior.encode(self.x[:first]))
-        scale = Scale.within(self.y[:first], known, self.prior.codec.prompts)
+        domain = self.problem.domain
+        assert isinstance(domain, Captioned)
+        scale = Scale.within(self.y[:first], domain.prompt(self.x[:first]), self.prior.codec.prompts)
         return scale.of_group(self.prompt(z))(y).float()
 
     def bonus(self, z: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ import torch
 from torch import Generator, Tensor
 
 from bbo_bench.alignment.finetune import FineTuner, check_counts
-from bbo_bench.alignment.groups import deviations
 from bbo_bench.core import Problem
 
 
@@ -86,8 +85,7 @@ class Matching(FineTuner):
         for _ in range(self.iterations):
             z, reward = self.scored(self.samples)
             weights = self.chances(z, reward)
-            if self.prompted:  # what differs between prompts is no gain of the choice
-                reward = deviations(reward[:, None], self.prompt(z))[0][:, 0]
+            reward = self.comparable(reward, z)  # what differs between prompts is no gain of the choice
             if self.dual is not None:
                 self._distance = self.path_kl()
             for _ in range(self.updates):

@@ -45,12 +45,12 @@ class Policy(nn.Module):
             self.network.requires_grad_(True)
             return
         layers = [name for name, module in denoiser.named_modules() if isinstance(module, ADAPTED)]
-        ends = tuple(f".{end}" for end in targets or ())
-        self._adapted = [name for name in layers if targets is None or f".{name}".endswith(ends)]
-        if layers and not self._adapted:
-            raise ValueError(f"no layer's name ends in one of {list(targets or ())}; layers are {', '.join(layers)}")
         if not layers:
             raise ValueError(f"{type(denoiser).__name__} has no layers for LoRA; set lora_rank=null")
+        ends = tuple(f".{end}" for end in targets or ())
+        self._adapted = [name for name in layers if targets is None or f".{name}".endswith(ends)]
+        if not self._adapted:
+            raise ValueError(f"no layer's name ends in one of {list(targets or ())}; layers are {', '.join(layers)}")
         from peft import LoraConfig, inject_adapter_in_model  # which takes a second to import
 
         self._plain = [_sharing(denoiser, {f"{name}.weight" for name in self._adapted})]

@@ -84,6 +84,7 @@ def evidence(model: SingleTaskGP) -> float:
 class Fit(NamedTuple):
     """A process in some coordinates."""
 
+    whitened: bool
     axes: Whitening
     v: Tensor
     """`n x d` points that it is fitted to."""
@@ -130,19 +131,18 @@ class GPOptimizer(ArchiveOptimizer):
         start = self.to_vectors(self.rounds[0][0])
         tokens = self.domain.size if isinstance(self.domain, Sequences) else None
         choices = [False] if tokens is not None else [True, False] if self.whiten is None else [self.whiten]
-        axes = [Whitening(start, UNIT) if whiten else Whitening.identity(start) for whiten in choices]
-        fits = [self._fitted(each, tokens) for each in axes]
-        best = max(range(len(fits)), key=lambda i: evidence(fits[i].gp)) if len(fits) > 1 else 0
-        self.axes, self.v, self.scale, self.gp = fits[best]
-        self.whitened = choices[best]
+        fits = [self._fitted(start, whiten, tokens) for whiten in choices]
+        best = max(fits, key=lambda fit: evidence(fit.gp)) if len(fits) > 1 else fits[0]
+        self.whitened, self.axes, self.v, self.scale, self.gp = best
 
-    def _fitted(self, axes: Whitening, tokens: int | None) -> Fit:
+    def _fitted(self, start: Tensor, whiten: bool, tokens: int | None) -> Fit:
+        axes = Whitening(start, UNIT) if whiten else Whitening.identity(start)
         v, y = axes(self.to_vectors(self.x)), self.y
         distance = (v - v[y.argmax()]).norm(dim=1, p=2 if tokens is None else 0)
         near = distance.argsort(stable=True)[: self.max_points].sort().values
         y = y[near.to(y.device)]
         scale = Scale.of(y)
-        return Fit(axes, v[near], scale, fit_gp(v[near], scale(y), self.fit_steps, tokens))
+        return Fit(whiten, axes, v[near], scale, fit_gp(v[near], scale(y), self.fit_steps, tokens))
 
     @torch.no_grad()
     def mean(self, v: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -36,9 +37,9 @@ class ModelGuided(ArchiveOptimizer):
             raise ValueError(f"expected predictions >= 1, got {predictions=}")
         self.proxy, self.predictions = proxy(), predictions
 
+    @abstractmethod
     def pool(self, n: int) -> Tensor:
         """New sequences, `m x d` in double precision, of which `n` may be asked for, the best first."""
-        raise NotImplementedError
 
     def ask(self, n: int) -> Tensor:
         """See `Optimizer.ask`; samples of the domain fill up what a pool is short of."""

@@ -10,7 +10,6 @@ import torch
 from torch import Generator, Tensor
 
 from bbo_bench.alignment.finetune import FineTuner, check_counts
-from bbo_bench.alignment.groups import deviations
 from bbo_bench.alignment.policy_gradient import clipped
 from bbo_bench.core import Problem, State
 from bbo_bench.diffusion.transition import Denoiser
@@ -111,8 +110,7 @@ class AWM(FineTuner):
     @torch.no_grad()
     def noised(self, z: Tensor, reward: Tensor) -> Noised:
         """`n x latent_shape` latents with `n` rewards, each noised to some steps."""
-        if self.prompted:
-            reward = deviations(reward[:, None], self.prompt(z))[0][:, 0]
+        reward = self.comparable(reward, z)
         self.scale = self.max_advantage * (deviation(reward) + 1e-8)
         advantage = ((reward - reward.mean()) / self.scale).clamp(-1, 1).repeat_interleave(self.timesteps)
         z = z.repeat_interleave(self.timesteps, 0)

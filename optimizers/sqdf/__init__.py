@@ -10,7 +10,6 @@ import torch
 from torch import Generator, Tensor
 
 from bbo_bench.alignment.finetune import FineTuner, check_counts
-from bbo_bench.alignment.groups import deviations
 from bbo_bench.alignment.replay import Replay
 from bbo_bench.core import Problem
 from bbo_bench.diffusion.estimates import ESTIMATES, best
@@ -93,9 +92,7 @@ class SQDF(FineTuner):
         for update in range(self.updates):
             if update % self.rollout_every == 0:
                 trajectories, reward = self.rollout(self.per_rollout)
-                if self.prompted:  # no prompt's trajectories are replayed more for being easy
-                    reward = deviations(reward[:, None], self.prompt(trajectories.x0))[0][:, 0]
-                buffer.add(trajectories.states, reward)
+                buffer.add(trajectories.states, self.comparable(reward, trajectories.x0))
             yield self.loss(*buffer.sample(self.batch_size, self.rng))
 
     def loss(self, x: Tensor, k: Tensor) -> Tensor:

@@ -29,9 +29,9 @@ class Turbo(GPOptimizer):
     """Draws functions from the posterior and asks for their maximizers within a box around the best design.
 
     The box has the sides L·λ_i/(∏λ_j)^(1/d) with the kernel's lengthscales λ; for sequences it is a Hamming ball, of
-    radius L times their length (as in CASMOPOLITAN, Wan et al. 2021). Of rounds of n designs, ⌈`successes`/n⌉ improving
-    ones in a row double L, and ⌈max(4, d)/n⌉ without improvement halve it. Below `length_min` the search starts again
-    from samples of the prior. All of it follows from the told scores.
+    radius L times their length (as in CASMOPOLITAN, Wan et al. 2021). Improving rounds in a row double L once they have
+    `successes` designs, rounds without improvement halve it once they have max(4, d). Below `length_min` the search
+    starts again from samples of the prior. All of it follows from the told scores.
 
     Args:
         problem: What may be known.

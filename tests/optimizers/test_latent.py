@@ -73,7 +73,10 @@ def test_noise_stays_near_the_shell_and_in_the_box():
 
 def test_sequences_open_to_what_searches_boxes():
     for name in NAMES:
-        made("optimizer", name)(problem_of(SequenceProbe(), (8, 8)), generator(0))
+        optimizer = made("optimizer", name)(problem_of(SequenceProbe(), (8, 8)), generator(0))
+        x = SequenceProbe.domain.sample(8, generator(1))
+        optimizer.tell(x, SequenceProbe().evaluate(x).clamp(min=-1))
+        assert SequenceProbe.domain.check(optimizer.ask(4)).shape == (4, 6)
 
 
 def test_other_priors_and_prompts_are_refused(problem):

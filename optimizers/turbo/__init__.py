@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from botorch.generation.sampling import MaxPosteriorSampling
+from botorch.sampling.pathwise.posterior_samplers import get_matheron_path_model
 from botorch.utils.sampling import draw_sobol_samples
 from torch import Generator, Tensor
 
@@ -13,7 +13,7 @@ from bbo_bench.core import Problem
 from bbo_bench.domains import Box, Sequences
 from bbo_bench.scale import Scale
 from bbo_bench.seeding import seeded
-from bbo_bench.surrogate.gp import GPOptimizer
+from bbo_bench.surrogate.gp import GPOptimizer, jittered
 
 __all__ = ["Turbo"]
 
@@ -44,6 +44,7 @@ class Turbo(GPOptimizer):
         successes: Designs of improving rounds in a row that double L; BoTorch's tutorial has ten rounds of four.
         chunk: Draws that share one set of candidates.
         whiten: See `GPOptimizer`.
+        tanimoto: See `GPOptimizer`.
         max_points: See `GPOptimizer`.
         fit_steps: See `GPOptimizer`.
 
@@ -69,10 +70,11 @@ class Turbo(GPOptimizer):
         successes: int,
         chunk: int,
         whiten: bool | None,
+        tanimoto: bool | None,
         max_points: int,
         fit_steps: int,
     ) -> None:
-        super().__init__(problem, rng, whiten=whiten, max_points=max_points, fit_steps=fit_steps)
+        super().__init__(problem, rng, whiten=whiten, tanimoto=tanimoto, max_points=max_points, fit_steps=fit_steps)
         if length is None:
             length = 0.8 if len(problem.budget) >= MANY else 0.33
         if not (0 < length_min <= length <= length_max and min(successes, chunk) >= 1):
@@ -84,23 +86,44 @@ class Turbo(GPOptimizer):
         self.successes, self.chunk = successes, chunk
         self._restart(0)
 
+    @property
+    def starts(self) -> bool:
+        """Whether nothing is known of the trust region."""
+        return self.first == len(self.rounds)
+
     def ask(self, n: int) -> Tensor:
         """See `Optimizer.ask`; samples of the prior where the search starts again."""
-        if self.first == len(self.rounds):
+        if self.starts:
             return self.problem.prior.decode(self.problem.prior.sample(n, self.rng))
         return super().ask(n)
 
     def propose(self, n: int) -> Tensor:
         """Maximizers of `n` posterior draws, each over the candidates of its chunk."""
+        return self.drawn(n)[0]
+
+    def drawn(self, n: int) -> tuple[Tensor, Tensor]:
+        """`n x d` maximizers of as many posterior draws, and what was drawn there, an `n`-dim tensor of scores."""
         own = self.axes(self.to_vectors(torch.cat([x for x, _ in self.rounds[self.first :]])))
         center = own[self.mean(own).argmax()]
-        sampler = MaxPosteriorSampling(self.gp, replacement=False)
-        v = own[:0]
-        with seeded(self.rng), torch.no_grad():
+        v, drawn = own[:0], own[:0, 0]
+        with seeded(self.rng), torch.no_grad(), jittered():
             while len(v) < n:
                 candidates = self._candidates(center, v)
-                v = torch.cat([v, sampler(candidates, min(self.chunk, n - len(v), len(candidates)))])
-        return v
+                k = min(self.chunk, n - len(v), len(candidates))
+                draws = self._draws(k, candidates)
+                best = maximizers(draws)
+                v, drawn = torch.cat([v, candidates[best]]), torch.cat([drawn, draws[torch.arange(k), best]])
+        return v, self.scale.inverse(drawn)
+
+    def _draws(self, k: int, v: Tensor) -> Tensor:
+        """`k x m` standardized scores: `k` functions of the posterior at `m x d` points.
+
+        In a box they are sums of random features, corrected for the told scores (Wilson et al. 2020); a joint draw,
+        which sequences need, costs the cube of m.
+        """
+        if isinstance(self.domain, Sequences):
+            return self.gp.posterior(v).rsample(torch.Size([k])).squeeze(-1)
+        return get_matheron_path_model(self.gp, sample_shape=torch.Size([k]))(v).squeeze(-1)
 
     def _candidates(self, center: Tensor, chosen: Tensor) -> Tensor:
         """Up to 5000 points of the trust region, `n x d`, about 20 coordinates of each off its center."""
@@ -166,3 +189,13 @@ class Turbo(GPOptimizer):
     def diagnostics(self) -> dict[str, float]:
         """Adds `length`, the L of the trust region."""
         return super().diagnostics() | {"length": self.length}
+
+
+def maximizers(draws: Tensor) -> Tensor:
+    """Where each of `k x m` functions is largest, a `k`-dim tensor of indices; none of the `m` points twice."""
+    taken, found = torch.zeros_like(draws[0]), []
+    for draw in draws:
+        best = (draw + taken).argmax()
+        taken[best] = -torch.inf
+        found.append(best)
+    return torch.stack(found)

@@ -1,6 +1,12 @@
 """Batches of noisy log expected improvement."""
 
+import math
+
+import pytest
 import torch
+from scipy import integrate, stats
+
+from bbo_bench.optimizers.qlogei import log_expected_improvement
 
 QUICK = {"fit_steps": 20, "steps": 10, "mc_samples": 32, "restarts": 1, "raw_samples": 16}
 
@@ -24,7 +30,7 @@ def test_improves_on_what_it_knows(problem, play, build):
 def test_searches_around_the_data(problem, play, build):
     optimizer = build("qlogei", problem, margin=0.5, **QUICK)
     play(optimizer, rounds=1)
-    low, high = optimizer._bounds(optimizer.v)
+    low, high = optimizer.bounds(optimizer.v, 0.5)
     spread = optimizer.v.amax(0) - optimizer.v.amin(0)
     assert torch.allclose(high - low, 2 * spread)
 
@@ -33,9 +39,9 @@ def test_points_moved_out_of_the_search_box_widen_it(problem, play, build):
     optimizer = build("qlogei", problem, margin=0.0, **QUICK)
     play(optimizer, rounds=1)
     outside = optimizer.v.amax(0, keepdim=True) + 1
-    low, high = optimizer._bounds(torch.cat([optimizer.v, outside]))
+    low, high = optimizer.bounds(torch.cat([optimizer.v, outside]), 0.0)
     assert torch.equal(high, outside[0]) and torch.equal(low, optimizer.v.amin(0))
-    optimizer._optimize(optimizer.gp, torch.cat([optimizer.v, outside]), 2)
+    optimizer._optimized(optimizer.gp, torch.cat([optimizer.v, outside]), 2)
 
 
 def test_beats_random_search(problem, play, build, random_best):
@@ -55,3 +61,19 @@ def test_resumes_from_its_state(problem, play, build):
     for each in (optimizer, other):
         each.rng.manual_seed(5)
     assert torch.equal(optimizer.ask(40), other.ask(40))
+
+
+@pytest.mark.parametrize("mean", [-9.0, -2.0, -0.3, 0.0, 0.4, 3.0])
+def test_expected_improvement_is_the_integral(mean):
+    best, std = 1.0, 0.7
+    inside = lambda f: (f - best) * stats.norm.pdf(f, mean, std)  # noqa: E731
+    expected = integrate.quad(inside, best, best + 12 * std, epsabs=0, points=[best + 0.1 * std])[0]
+    got = log_expected_improvement(*(torch.tensor(each).double() for each in (mean, std, best)))
+    assert float(got) == pytest.approx(math.log(expected), rel=1e-6)
+
+
+def test_expected_improvement_is_finite_far_below():
+    z = -torch.tensor([50.0, 1e4, 1e9]).double()
+    got = log_expected_improvement(z, torch.ones(3).double(), torch.zeros(()).double())
+    assert got.isfinite().all()
+    assert float(got[0]) == pytest.approx(-1250 - math.log(2 * math.pi) / 2 - 2 * math.log(50), rel=1e-5)

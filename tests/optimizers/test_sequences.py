@@ -8,9 +8,14 @@ import torch
 from bbo_bench.core import Prior, Problem
 from bbo_bench.domains import Sequences
 from bbo_bench.seeding import generator
-from bbo_bench.surrogate.gp import fit_gp
+from bbo_bench.surrogate.gp import fit_gp, hamming
 
-SETTINGS = {"genetic": {"parents": 0.02, "crossover": 0.7, "mutations": 2.8}, "turbo": {"fit_steps": 20}}
+SETTINGS = {
+    "genetic": {"parents": 0.02, "crossover": 0.7, "mutations": 2.8},
+    "turbo": {"fit_steps": 20},
+    "turbo_m": {"inner": {"fit_steps": 20, "chunk": 160}, "regions": 2},
+    "qlogei": {"fit_steps": 20, "mc_samples": 16},
+}
 """A search for the best alone; the genetic algorithm's own settings are for many good ones that differ."""
 
 
@@ -77,6 +82,25 @@ def test_goes_on_where_all_sequences_are_known(build, name):
     optimizer.domain.check(optimizer.ask(8))
 
 
+def test_expected_improvement_picks_the_best_first_and_then_what_differs_from_it(build):
+    """Of a pool of two motifs and their neighbours, the second pick adds to the first one."""
+    optimizer = played(build("qlogei", problem_of(6, 4, (60, 8)), mc_samples=256), (60,))
+    pool = optimizer.unseen(optimizer.domain.sample(300, generator(1)).double())
+    optimizer.rng.manual_seed(0)
+    chosen = optimizer._chosen(pool, optimizer.gp, optimizer.v, 4)
+    assert len(chosen.unique(dim=0)) == 4
+    predicted = optimizer.mean(pool)
+    assert optimizer.mean(chosen).min() > predicted.quantile(0.9)
+
+
+def test_a_pool_is_bred_towards_improvement(build):
+    optimizer = played(build("qlogei", problem_of(20, 4, (60, 8))), (60,))
+    pool = optimizer._bred(40)
+    told = {tuple(row) for row in optimizer.x.tolist()}
+    assert len(pool) == 40 and not told & {tuple(row) for row in pool.long().tolist()}
+    assert optimizer.mean(pool).min() > optimizer.mean(optimizer.v).quantile(0.9)
+
+
 @pytest.mark.parametrize("crossover", [0.0, 0.5, 1.0])
 def test_children_are_a_parent_or_the_beginning_of_one_and_the_end_of_another(build, crossover):
     optimizer = build("genetic", problem_of(12, 8, (30,)), crossover=crossover)
@@ -122,7 +146,7 @@ def test_turbo_predicts_the_score_of_sequences(build):
 
 def test_the_kernel_is_that_of_weighted_hamming_distances():
     v = torch.randint(4, (12, 3), generator=generator(0)).double()
-    kernel = fit_gp(v, v[:, 0], steps=5, tokens=4).covar_module
+    kernel = fit_gp(v, v[:, 0], 5, hamming(Sequences(3, "ABCD"))).covar_module
     scale = kernel.lengthscale.detach().squeeze()
     expected = torch.exp(-0.5 * ((v[:, None] != v) / scale.square()).sum(-1))
     torch.testing.assert_close(kernel(v, v).to_dense().detach(), expected)
@@ -130,5 +154,6 @@ def test_the_kernel_is_that_of_weighted_hamming_distances():
 
 def test_lengthscales_tell_which_positions_matter():
     v = torch.randint(4, (150, 3), generator=generator(0)).double()
-    scale = fit_gp(v, (v[:, 1] == 2).double(), steps=50, tokens=4).covar_module.lengthscale.detach().squeeze()
+    scale = fit_gp(v, (v[:, 1] == 2).double(), 50, hamming(Sequences(3, "ABCD")))
+    scale = scale.covar_module.lengthscale.detach().squeeze()
     assert scale[1] < scale[[0, 2]].min() / 2

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
+from linear_operator.utils.errors import NotPSDError
 
 from bbo_bench.domains import Box, Sequences
 from bbo_bench.seeding import generator
-from bbo_bench.surrogate.gp import GPOptimizer, HammingKernel, evidence, fit_gp
+from bbo_bench.surrogate import gp
+from bbo_bench.surrogate.gp import GPOptimizer, evidence, fit_gp
 from bbo_bench.testing import Probe, SequenceProbe
 from bbo_bench.testing.probe import problem_of
 
@@ -52,20 +53,10 @@ class Still(GPOptimizer):
 
 
 def told(task, whiten=True, n=40):
-    optimizer = Still(problem_of(task, (n,)), generator(0), whiten=whiten, max_points=n, fit_steps=50)
+    optimizer = Still(problem_of(task, (n,)), generator(0), whiten=whiten, tanimoto=None, max_points=n, fit_steps=50)
     x = task.prior().decode(task.prior().sample(n, generator(1)))
     optimizer.tell(x, 100 * task.evaluate(x).clamp(min=-50).double())
     return optimizer, x
-
-
-def test_the_kernel_of_sequences_falls_with_every_place_that_differs():
-    like = get_covar_module_with_dim_scaled_prior(ard_num_dims=3, batch_shape=torch.Size())
-    like.lengthscale = torch.tensor([1.0, 2.0, 4.0])
-    kernel = HammingKernel(4, like)
-    a, b = torch.tensor([[0.0, 1.0, 2.0]]), torch.tensor([[0.0, 3.0, 3.0]])
-    expected = torch.tensor(-0.5 * (1 / 4 + 1 / 16)).exp()
-    torch.testing.assert_close(kernel(a, b).to_dense(), expected[None, None])
-    torch.testing.assert_close(kernel(a, a).to_dense(), torch.ones(1, 1))
 
 
 def test_noise_is_told_in_the_scores_own_units():
@@ -122,3 +113,26 @@ def test_coordinates_are_those_of_the_higher_evidence(along_the_box):
     assert optimizer.whitened == (fits[True] > fits[False])
     assert evidence(optimizer.gp) == max(fits.values())
     assert optimizer.diagnostics()["whitened"] == float(optimizer.whitened)
+
+
+def test_a_fit_that_fails_leaves_the_likeliest_settings_and_says_so(monkeypatch):
+    def fails(mll, **_):
+        mll.model.likelihood.noise = 7.0
+        raise NotPSDError("singular")
+
+    assert told(Probe())[0].diagnostics()["failed_fit"] == 0
+    start = fit_gp(*data(20, 0.02), steps=1)
+    monkeypatch.setattr(gp, "fit_gpytorch_mll_scipy", fails)
+    optimizer, x = told(Probe())
+    assert optimizer.diagnostics()["failed_fit"] == 1
+    assert optimizer.predict(x).isfinite().all()
+    assert optimizer.gp.likelihood.noise.item() < 1 and not optimizer.gp.training
+    assert fit_gp(*data(20, 0.02), steps=1).likelihood.noise.item() != start.likelihood.noise.item()
+
+
+def test_moments_are_in_the_scores_own_units():
+    optimizer, x = told(Probe())
+    mean, std = optimizer.moments(x)
+    torch.testing.assert_close(mean, optimizer.predict(x))
+    posterior = optimizer.gp.posterior(optimizer.axes(optimizer.to_vectors(x)))
+    torch.testing.assert_close(std, posterior.variance.detach().sqrt().squeeze(-1) * optimizer.scale.std)

@@ -1,5 +1,7 @@
 """Thompson sampling over the whole box."""
 
+from bbo_bench.optimizers import thompson
+
 QUICK = {"fit_steps": 20, "steps": 10, "points": 128}
 
 

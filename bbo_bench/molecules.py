@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import torch
+from rdkit import Chem
 from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 from torch import Tensor
 
@@ -120,4 +121,9 @@ class Molecules(Molecular, Tokens):
 def largest_ring(text: str) -> int:
     """Size of the largest ring of a string of SELFIES tokens; 0 without a ring, −1 where it is no molecule."""
     found = molecule(text)
-    return -1 if found is None else max(map(len, found.GetRingInfo().AtomRings()), default=0)
+    return -1 if found is None else largest_ring_of(found)
+
+
+def largest_ring_of(found: Chem.Mol) -> int:
+    """Size of a molecule's largest ring; 0 without a ring."""
+    return max(map(len, found.GetRingInfo().AtomRings()), default=0)

@@ -14,11 +14,20 @@ import pytest
 
 from bbo_bench.plugins import VARIABLE, Kind
 from bbo_bench.testing.optimizer import OptimizerSuite
-from bbo_bench.testing.probe import Probe, PromptedProbe, SequenceProbe
+from bbo_bench.testing.probe import MoleculeProbe, Probe, PromptedProbe, SequenceProbe
 from bbo_bench.testing.references import reachable
 from bbo_bench.testing.task import TaskSuite
 
-__all__ = ["OptimizerSuite", "Probe", "PromptedProbe", "SequenceProbe", "TaskSuite", "check_plugin", "reachable"]
+__all__ = [
+    "MoleculeProbe",
+    "OptimizerSuite",
+    "Probe",
+    "PromptedProbe",
+    "SequenceProbe",
+    "TaskSuite",
+    "check_plugin",
+    "reachable",
+]
 
 SUITES: dict[Kind, type] = {"task": TaskSuite, "optimizer": OptimizerSuite}
 

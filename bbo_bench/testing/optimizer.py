@@ -21,7 +21,17 @@ from bbo_bench.loop import Build
 from bbo_bench.oracle import Oracle, Scores, finite
 from bbo_bench.record import Record
 from bbo_bench.seeding import generator
-from bbo_bench.testing.probe import Fragile, Killed, Probe, SequenceProbe, contents, made, play, problem_of
+from bbo_bench.testing.probe import (
+    Fragile,
+    Killed,
+    MoleculeProbe,
+    Probe,
+    SequenceProbe,
+    contents,
+    made,
+    play,
+    problem_of,
+)
 from bbo_bench.testing.references import reachable
 from bbo_bench.testing.states import assert_same_files, designs, global_states, same, saved_and_loaded, seeded_anew
 
@@ -55,8 +65,7 @@ class OptimizerSuite:
     Attributes:
         name: The plugin.
         overrides: Settings that differ from its YAML, beside those under `quick` there.
-        task: A task for an optimizer that neither the `Probe`, a box with a diffusion prior, nor the `SequenceProbe`
-            suits.
+        task: A task for an optimizer that none of the probes suits, a box with a diffusion prior, sequences, molecules.
         rounds: Queries per round of the runs that are compared.
     """
 
@@ -77,11 +86,11 @@ class OptimizerSuite:
         """The task that it is tried on."""
         if cls.task is not None:
             return cast(Task, made("task", cls.task))
-        try:
-            cls.build()(problem_of(Probe(), cls.rounds), generator(0, "build"))
-        except UnsuitableError:
-            return SequenceProbe()
-        return Probe()
+        for probe in (Probe(), SequenceProbe()):
+            with suppress(UnsuitableError):
+                cls.build()(problem_of(probe, cls.rounds), generator(0, "build"))
+                return probe
+        return MoleculeProbe()
 
     @classmethod
     @cache

@@ -138,6 +138,12 @@ class SequenceProbe(Task):
         axes.text(0.5, 0.5, self.domain.text(x[None])[0])
 
 
+class MoleculeProbe(SequenceProbe):
+    """The same with tokens of SELFIES: how many atoms are carbon."""
+
+    domain = Sequences(6, ("[C]", "[N]", "[O]", "[nop]"))
+
+
 class PromptedProbe(Task):
     """Minus the squared distance to where a design's prompt asks for; natural designs are Gaussian for all of them.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-from botorch.sampling.pathwise.posterior_samplers import get_matheron_path_model
 from botorch.utils.sampling import draw_sobol_samples
 from torch import Generator, Tensor
 
@@ -110,20 +109,10 @@ class Turbo(GPOptimizer):
             while len(v) < n:
                 candidates = self._candidates(center, v)
                 k = min(self.chunk, n - len(v), len(candidates))
-                draws = self._draws(k, candidates)
+                draws = self.gp.posterior(candidates).rsample(torch.Size([k])).squeeze(-1)
                 best = maximizers(draws)
                 v, drawn = torch.cat([v, candidates[best]]), torch.cat([drawn, draws[torch.arange(k), best]])
         return v, self.scale.inverse(drawn)
-
-    def _draws(self, k: int, v: Tensor) -> Tensor:
-        """`k x m` standardized scores: `k` functions of the posterior at `m x d` points.
-
-        In a box they are sums of random features, corrected for the told scores (Wilson et al. 2020); a joint draw,
-        which sequences need, costs the cube of m.
-        """
-        if isinstance(self.domain, Sequences):
-            return self.gp.posterior(v).rsample(torch.Size([k])).squeeze(-1)
-        return get_matheron_path_model(self.gp, sample_shape=torch.Size([k]))(v).squeeze(-1)
 
     def _candidates(self, center: Tensor, chosen: Tensor) -> Tensor:
         """Up to 5000 points of the trust region, `n x d`, about 20 coordinates of each off its center."""

@@ -7,7 +7,15 @@ import pytest
 from bbo_bench.core import UnsuitableError
 from bbo_bench.plugins import choices
 from bbo_bench.seeding import generator
-from bbo_bench.testing import OptimizerSuite, Probe, PromptedProbe, SequenceProbe, TaskSuite, check_plugin
+from bbo_bench.testing import (
+    MoleculeProbe,
+    OptimizerSuite,
+    Probe,
+    PromptedProbe,
+    SequenceProbe,
+    TaskSuite,
+    check_plugin,
+)
 from bbo_bench.testing.probe import Fragile, Killed, contents, made, play, problem_of, representatives
 
 SLOW_ORACLES = ["image_class", "molecule", "molecule_celecoxib", "molecule_plogp", "molecule_qed", "rna"]
@@ -55,6 +63,14 @@ class TestSequenceProbe(TaskSuite):
         return SequenceProbe()
 
 
+class TestMoleculeProbe(TaskSuite):
+    """So is the one of molecules."""
+
+    @classmethod
+    def fresh(cls):
+        return MoleculeProbe()
+
+
 class TestPromptedProbe(TaskSuite):
     """So is the one of prompts."""
 
@@ -63,20 +79,30 @@ class TestPromptedProbe(TaskSuite):
         return PromptedProbe()
 
 
-BOXES_ONLY = {"cma_es", "qlogei", "qlogei_raw"}
+BOXES_ONLY = {"cma_es", "sep_cma_es", "thompson"}
 CRITICS = {name for name, it in choices("optimizer").items() if "critic" in str(it.settings.get("proxy"))}
 """They learn from transitions, which the task of sequences has none of."""
 
 
 @pytest.mark.every_plugin
-@pytest.mark.parametrize("name", sorted(set(representatives("optimizer")) - BOXES_ONLY - CRITICS))
+@pytest.mark.parametrize("name", sorted(set(representatives("optimizer")) - BOXES_ONLY - CRITICS - {"graph_ga"}))
 def test_optimizers_of_sequences_resume_byte_for_byte(name, tmp_path):
+    resumes(name, SequenceProbe(), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["graph_ga", "qlogei", "turbo"])
+def test_optimizers_of_molecules_resume_byte_for_byte(name, tmp_path):
+    resumes(name, MoleculeProbe(), tmp_path)
+
+
+def resumes(name, task, folder):
+    """A run that is killed after every round ends as one that is left alone."""
     build, rounds = made("optimizer", name), (8, 8, 8)
-    whole = play(tmp_path / "whole", build, SequenceProbe(), rounds)
+    whole = play(folder / "whole", build, task, rounds)
     for _ in rounds:
         with suppress(Killed):
-            play(tmp_path / "killed", build, SequenceProbe(), rounds, record=Fragile)
-    assert contents(tmp_path / "killed") == whole
+            play(folder / "killed", build, task, rounds, record=Fragile)
+    assert contents(folder / "killed") == whole
 
 
 @pytest.mark.every_plugin("ddpo", "cascade", "das", "genetic")

@@ -33,7 +33,7 @@ COMPARED = 256
 """Designs, evenly spaced among the told ones, by whose marginal likelihood it is chosen how designs are seen."""
 
 
-class Process(SingleTaskGP):  # type: ignore[misc]
+class Process(SingleTaskGP):
     """A Gaussian process with a learned noise level, of standardized scores."""
 
     failed = False
@@ -147,8 +147,8 @@ class GPOptimizer(ArchiveOptimizer):
         views = self._views()
         if len(views) > 1:
             some = torch.arange(0, len(self.y), -(-len(self.y) // COMPARED))
-            views = [max(views, key=lambda view: evidence(self._fitted(*view, some).gp))]
-        self.whitened, self.by_fingerprint, self.axes, self.v, self.scale, self.gp = self._fitted(*views[0])
+            views = [max(views, key=lambda view: evidence(self._fitted(view, some).gp))]
+        self.whitened, self.by_fingerprint, self.axes, self.v, self.scale, self.gp = self._fitted(views[0])
 
     def _views(self) -> list[tuple[bool, bool]]:
         """Whether designs are seen whitened, and whether by fingerprints, in each of the ways to be compared."""
@@ -159,8 +159,9 @@ class GPOptimizer(ArchiveOptimizer):
             return [(False, False)]
         return [(False, compared) for compared in ([True, False] if self.tanimoto is None else [self.tanimoto])]
 
-    def _fitted(self, whitened: bool, by_fingerprint: bool, chosen: Tensor | None = None) -> Fit:
+    def _fitted(self, view: tuple[bool, bool], chosen: Tensor | None = None) -> Fit:
         """A process of `chosen` designs; of those closest to the best one by default."""
+        whitened, by_fingerprint = view
         start, kernel = self.to_vectors(self.rounds[0][0]), None
         axes = Whitening(start, UNIT) if whitened else Whitening.identity(start)
         v, y = axes(self.to_vectors(self.x)), self.y

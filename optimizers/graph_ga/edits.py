@@ -67,7 +67,7 @@ def delete(work: RWMol, random: Random) -> bool:
         if work.GetBondBetweenAtoms(neighbours[0], other) is None:
             work.AddBond(neighbours[0], other, BondType.SINGLE)
     work.RemoveAtom(atom.GetIdx())
-    return work.GetNumAtoms() > 0
+    return bool(work.GetNumAtoms())
 
 
 def replace(work: RWMol, random: Random) -> bool:

@@ -138,7 +138,7 @@ class QLogEI(GPOptimizer):
     def _log_expected_improvement(self, v: Tensor, best: Tensor) -> Tensor:
         """Of `m x d` sequences over the score `best`, an `m`-dim tensor."""
         found = []
-        for some in v.split(CHUNK):
+        for some in torch.split(v, CHUNK):
             posterior = self.gp.posterior(some)
             found.append(
                 log_expected_improvement(posterior.mean, posterior.variance.sqrt(), self.scale(best)).squeeze(-1)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
+from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.generation.gen import gen_candidates_scipy
 from botorch.sampling.pathwise.posterior_samplers import get_matheron_path_model
 from botorch.utils.sampling import draw_sobol_samples
@@ -69,7 +72,7 @@ class Thompson(GPOptimizer):
             found = functions(start).squeeze(-1).argmax(1)
         v, _ = gen_candidates_scipy(
             start[found, None],
-            lambda x: functions(x).flatten(),
+            cast(AcquisitionFunction, lambda x: functions(x).flatten()),
             lower_bounds=low,
             upper_bounds=high,
             options={"maxiter": self.steps},

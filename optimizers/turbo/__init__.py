@@ -28,8 +28,8 @@ class Turbo(GPOptimizer):
     """Draws functions from the posterior and asks for their maximizers within a box around the best design.
 
     The box has the sides L·λ_i/(∏λ_j)^(1/d) with the kernel's lengthscales λ; for sequences it is a Hamming ball, of
-    radius L times their length (as in CASMOPOLITAN, Wan et al. 2021). Improving rounds in a row double L once they have
-    `successes` designs, rounds without improvement halve it once they have max(4, d). Below `length_min` the search
+    radius L times their length (as in CASMOPOLITAN, Wan et al. 2021). `successes` improving rounds in a row double L,
+    rounds without improvement halve it once they have max(4, d) designs. Below `length_min` the search
     starts again from samples of the prior. All of it follows from the told scores.
 
     Args:
@@ -40,7 +40,7 @@ class Turbo(GPOptimizer):
             rounds leave no time to halve it.
         length_min: L at which the search starts again.
         length_max: Largest L.
-        successes: Designs of improving rounds in a row that double L; BoTorch's tutorial has ten rounds of four.
+        successes: Improving rounds in a row that double L.
         chunk: Draws that share one set of candidates.
         whiten: See `GPOptimizer`.
         tanimoto: See `GPOptimizer`.
@@ -126,7 +126,12 @@ class Turbo(GPOptimizer):
         d = len(center)
         weight = self.lengthscale().log()
         side = self.length * (weight - weight.mean()).exp()
-        sobol = draw_sobol_samples(torch.stack([center - side / 2, center + side / 2]), n, q=1).squeeze(1)
+        corners = torch.stack([center - side / 2, center + side / 2])
+        if (
+            not self.whitened
+        ):  # else the box is none in these coordinates, and points outside it are moved to its border
+            corners = corners.clamp(0, 1)
+        sobol = draw_sobol_samples(corners, n, q=1).squeeze(1)
         moved = torch.rand(n, d) < min(20 / d, 1)
         moved[torch.arange(n), torch.randint(d, (n,))] = True
         return self.within(torch.where(moved.to(center.device), sobol, center))
@@ -166,11 +171,11 @@ class Turbo(GPOptimizer):
         self.first = first
         self.best = -math.inf
         self.length = self.length_init
-        self.run = 0  # designs of improving rounds in a row, or of failed ones, counted negative
+        self.run = 0  # improving rounds in a row, or designs of failed ones, counted negative
 
     def _resize(self, success: bool, n: int, d: int) -> None:
         """Count a round of `n x d` designs, and double or halve L where the counter is full."""
-        self.run = max(self.run, 0) + n if success else min(self.run, 0) - n
+        self.run = max(self.run, 0) + 1 if success else min(self.run, 0) - n
         if self.run >= self.successes or -self.run >= max(4, d):
             self.length = min(2 * self.length, self.length_max) if success else self.length / 2
             self.run = 0

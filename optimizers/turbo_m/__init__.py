@@ -61,8 +61,8 @@ class TurboM(ArchiveOptimizer):
 
     def tell(self, x: Tensor, y: Tensor) -> None:
         """See `Optimizer.tell`; designs that it has not asked for, as round 0's, are dealt out."""
-        asked = self._owner is not None and len(self._owner) == len(x)
-        self.owners.append(self._owner if asked else torch.arange(len(x), device=y.device) % self.number)
+        dealt = torch.arange(len(x), device=y.device) % self.number
+        self.owners.append(dealt if self._owner is None or len(self._owner) != len(x) else self._owner)
         self._owner = None
         super().tell(x, y)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 QUICK = {"fit_steps": 20, "chunk": 64}
-RULE = QUICK | {"length": 0.4, "successes": 3 * 12}
+RULE = QUICK | {"length": 0.4, "successes": 3}
 
 
 def told(optimizer, tops):
@@ -30,32 +30,33 @@ def test_few_rounds_start_from_a_smaller_region(problem, build, rounds, length):
     assert build("turbo", replace(problem, budget=(4,) * rounds)).length == length
 
 
-def test_counters_are_of_designs_not_of_rounds(problem, build):
-    """Ten rounds of four, as in BoTorch's tutorial, or a single one of forty."""
-    optimizer = build("turbo", problem, **QUICK, length=0.4)
-    for n, rounds in ((4, 10), (12, 4), (40, 1), (256, 1)):
-        optimizer._restart(0)
-        lengths = []
-        for _ in range(rounds):
-            optimizer._resize(True, n, 10)
-            lengths.append(optimizer.length)
-        assert lengths == [0.4] * (rounds - 1) + [0.8]
-    for n, rounds in ((4, 3), (10, 1), (256, 1)):
-        optimizer._restart(0)
-        for i in range(rounds):
-            assert optimizer.length == 0.4, i
-            optimizer._resize(False, n, 10)
-        assert optimizer.length == 0.2
-
-
-def test_counters_hold_where_rounds_differ_in_size(problem, build):
-    optimizer = build("turbo", problem, **QUICK, length=0.4)
-    for n in (4, 64):
+@pytest.mark.parametrize("n", [1, 4, 256])
+def test_ten_improving_rounds_in_a_row_double(problem, build, n):
+    """However large they are, as in BoTorch's tutorial: doubled after every round, the region is the box in no time."""
+    optimizer, lengths = build("turbo", problem, **QUICK, length=0.4), []
+    for _ in range(10):
         optimizer._resize(True, n, 10)
-    assert optimizer.length == 0.8
+        lengths.append(optimizer.length)
+    assert lengths == [0.4] * 9 + [0.8]
+    for success in (*[True] * 9, False, *[True] * 9):
+        optimizer._resize(success, 1, 10)
+    assert optimizer.length == 0.8, "a failure between them counts anew"
+
+
+@pytest.mark.parametrize(("n", "d", "rounds"), [(4, 10, 3), (10, 10, 1), (256, 10, 1), (1, 2, 4), (4, 20, 5)])
+def test_failures_are_counted_in_designs(problem, build, n, d, rounds):
+    optimizer = build("turbo", problem, **QUICK, length=0.4)
+    for i in range(rounds):
+        assert optimizer.length == 0.4, i
+        optimizer._resize(False, n, d)
+    assert optimizer.length == 0.2
+
+
+def test_failed_rounds_may_differ_in_size(problem, build):
+    optimizer = build("turbo", problem, **QUICK, length=0.4)
     for n in (1, 64):
         optimizer._resize(False, n, 20)
-    assert optimizer.length == 0.4
+    assert optimizer.length == 0.2
 
 
 def test_trust_region_does_not_depend_on_an_offset(problem, build):
@@ -81,6 +82,14 @@ def test_proposals_lie_in_the_trust_region(problem, play, build):
     side = optimizer.length * scales / scales.log().mean().exp()
     off = (optimizer.propose(100) - center).abs()
     assert (off <= side / 2 + 1e-9).all() and len(off.unique(dim=0)) == 100
+
+
+def test_few_proposals_lie_on_the_border_of_the_box(problem, play, build):
+    """The part of the region that is in the box is searched, not what clamping makes of the rest."""
+    optimizer = build("turbo_raw", problem, **QUICK, length=1.6)
+    play(optimizer, rounds=2)
+    v = optimizer.propose(100)
+    assert ((v == 0) | (v == 1)).double().mean() < 0.01
 
 
 def test_fits_the_points_closest_to_the_best(problem, play, build):

@@ -20,7 +20,6 @@ from bbo_bench.surrogate.gp import GPOptimizer, jittered
 
 __all__ = ["QLogEI"]
 
-
 POOL = 4
 """Sequences of a pool for one that is chosen."""
 GENERATIONS = 10
@@ -140,9 +139,8 @@ class QLogEI(GPOptimizer):
         found = []
         for some in torch.split(v, CHUNK):
             posterior = self.gp.posterior(some)
-            found.append(
-                log_expected_improvement(posterior.mean, posterior.variance.sqrt(), self.scale(best)).squeeze(-1)
-            )
+            std = posterior.variance.clamp_min(1e-12).sqrt()
+            found.append(log_expected_improvement(posterior.mean, std, self.scale(best)).squeeze(-1))
         return torch.cat(found)
 
     @torch.no_grad()

@@ -290,7 +290,7 @@ def test_pairs_that_cannot_work_are_refused_together_with_what_can(cli, tmp_path
     assert rna == "cma_es cannot work on rna: CmaEs searches a Box, got the domain Sequences"
     assert {"cma_es", "genetic", "turbo"} <= set(toys.removeprefix("on toy these can: ").split(", "))
     can = set(rnas.removeprefix("on rna these can: ").split(", "))
-    assert {"genetic", "turbo", "sqdf"} <= can and not {"cma_es", "qlogei", "idql"} & can
+    assert {"genetic", "turbo", "qlogei", "sqdf"} <= can and not {"cma_es", "thompson", "idql"} & can
     assert not (tmp_path / "results").exists()
 
 

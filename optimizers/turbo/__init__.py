@@ -36,7 +36,7 @@ class Turbo(GPOptimizer):
         problem: What may be known.
         rng: Source of all randomness.
         length: Initial L, in units of 5 standard deviations of round 0 (of the unit cube without `whiten`; of a
-            sequence's length). None is the paper's .8 where there are `MANY` rounds or more, and else a third, as few
+            sequence's length). None is the paper's .8 where there are `MANY` rounds or more, and else a half, as few
             rounds leave no time to halve it.
         length_min: L at which the search starts again.
         length_max: Largest L.
@@ -75,7 +75,7 @@ class Turbo(GPOptimizer):
     ) -> None:
         super().__init__(problem, rng, whiten=whiten, tanimoto=tanimoto, max_points=max_points, fit_steps=fit_steps)
         if length is None:
-            length = 0.8 if len(problem.budget) >= MANY else 0.33
+            length = 0.8 if len(problem.budget) >= MANY else 0.5
         if not (0 < length_min <= length <= length_max and min(successes, chunk) >= 1):
             got = f"{length_min=}, {length=}, {length_max=}, {successes=}, {chunk=}"
             raise ValueError(

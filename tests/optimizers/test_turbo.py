@@ -25,7 +25,7 @@ def test_trust_region_doubles_and_halves(problem, build, tops, length):
     assert told(build("turbo", problem, **RULE), tops).length == length
 
 
-@pytest.mark.parametrize(("rounds", "length"), [(4, 0.33), (9, 0.33), (10, 0.8), (31, 0.8)])
+@pytest.mark.parametrize(("rounds", "length"), [(4, 0.5), (9, 0.5), (10, 0.8), (31, 0.8)])
 def test_few_rounds_start_from_a_smaller_region(problem, build, rounds, length):
     assert build("turbo", replace(problem, budget=(4,) * rounds)).length == length
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Generator, Tensor
@@ -11,6 +12,9 @@ from bbo_bench.archive import ArchiveOptimizer
 from bbo_bench.core import Problem, UnsuitableError
 from bbo_bench.domains import Sequences
 from bbo_bench.surrogate.kernels import in_selfies
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
 
 __all__ = ["GraphGA"]
 
@@ -61,8 +65,7 @@ class GraphGA(ArchiveOptimizer):
         """Up to `n` designs that are new molecules."""
         from rdkit import rdBase
 
-        from bbo_bench.optimizers.graph_ga.edits import crossed, edited
-        from bbo_bench.smiles import design, molecule, smiles
+        from bbo_bench.smiles import molecule, smiles
 
         assert isinstance(self.domain, Sequences)
         random = Random(int(torch.randint(2**31 - 1, (), generator=self.rng, device=self.rng.device)))
@@ -72,20 +75,28 @@ class GraphGA(ArchiveOptimizer):
         children: list[Tensor] = []
         with rdBase.BlockLogs():
             for _ in range(TRIES * n if parents else 0):
-                one, other = random.choice(parents), random.choice(parents)
-                mated = random.random() < self.crossover
-                child = crossed(one, other, random) if mated else one
-                if child is not None and not (mated and random.random() >= self.mutation):
-                    child = edited(child, random)
-                if child is None:
+                x = self._child(random.choice(parents), random.choice(parents), random)
+                if x is None or (name := smiles(self.domain.text(x[None])[0])) in known:
                     continue
-                try:
-                    x = design(self.domain, child)
-                except ValueError:  # no tokens for it, or too many
-                    continue
-                if (name := smiles(self.domain.text(x[None])[0])) not in known:
-                    known.add(name)
-                    children.append(x)
-                    if len(children) == n:
-                        break
+                known.add(name)
+                children.append(x)
+                if len(children) == n:
+                    break
         return children
+
+    def _child(self, one: Mol, other: Mol, random: Random) -> Tensor | None:
+        """A design of one molecule or of two; None where there is none."""
+        from bbo_bench.optimizers.graph_ga.edits import crossed, edited
+        from bbo_bench.smiles import design
+
+        assert isinstance(self.domain, Sequences)
+        mated = random.random() < self.crossover
+        child = crossed(one, other, random) if mated else one
+        if child is not None and (not mated or random.random() < self.mutation):
+            child = edited(child, random)
+        if child is None:
+            return None
+        try:
+            return design(self.domain, child)
+        except ValueError:  # no tokens for it, or too many
+            return None

@@ -127,9 +127,7 @@ class Turbo(GPOptimizer):
         weight = self.lengthscale().log()
         side = self.length * (weight - weight.mean()).exp()
         corners = torch.stack([center - side / 2, center + side / 2])
-        if (
-            not self.whitened
-        ):  # else the box is none in these coordinates, and points outside it are moved to its border
+        if not self.whitened:  # in other coordinates the box has other corners
             corners = corners.clamp(0, 1)
         sobol = draw_sobol_samples(corners, n, q=1).squeeze(1)
         moved = torch.rand(n, d) < min(20 / d, 1)

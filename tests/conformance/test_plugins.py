@@ -87,22 +87,24 @@ CRITICS = {name for name, it in choices("optimizer").items() if "critic" in str(
 @pytest.mark.every_plugin
 @pytest.mark.parametrize("name", sorted(set(representatives("optimizer")) - BOXES_ONLY - CRITICS - {"graph_ga"}))
 def test_optimizers_of_sequences_resume_byte_for_byte(name, tmp_path):
-    resumes(name, SequenceProbe(), tmp_path)
+    killed, whole = ended(name, SequenceProbe(), tmp_path)
+    assert killed == whole
 
 
 @pytest.mark.parametrize("name", ["graph_ga", "qlogei", "turbo"])
 def test_optimizers_of_molecules_resume_byte_for_byte(name, tmp_path):
-    resumes(name, MoleculeProbe(), tmp_path)
+    killed, whole = ended(name, MoleculeProbe(), tmp_path)
+    assert killed == whole
 
 
-def resumes(name, task, folder):
-    """A run that is killed after every round ends as one that is left alone."""
+def ended(name, task, folder):
+    """The files of a run that is killed after every round, and of one that is left alone."""
     build, rounds = made("optimizer", name), (8, 8, 8)
     whole = play(folder / "whole", build, task, rounds)
     for _ in rounds:
         with suppress(Killed):
             play(folder / "killed", build, task, rounds, record=Fragile)
-    assert contents(folder / "killed") == whole
+    return contents(folder / "killed"), whole
 
 
 @pytest.mark.every_plugin("ddpo", "cascade", "das", "genetic")

@@ -12,15 +12,14 @@ from bbo_bench.plugins import Choice, choices
 KNOWN = choices("optimizer")
 FOLDER = Path(__file__).parents[1] / "results" / "tuning"
 DEPARTURES = {
-    "sqdf": {"updates": 150, "training.learning_rate": 0.0012},
     "reinforce": {"truncation.first": None, "truncation.last": None},
     "reinforce_oracle": {"truncation.first": None, "truncation.last": None},
 }
-"""SQDF ends at the same in half the time, as its README shows; REINFORCE's 50 steps are all of airfoil's sampler."""
+"""REINFORCE's 50 steps are all of airfoil's sampler."""
 BY_RULE = ("turbo",)
 """Optimizers whose settings follow the size of a round, and what BoTorch's tutorial has."""
 NATS = 8.0
-"""The budget of all, in the place of the KL weights that were found on airfoils."""
+"""The budget of those without trials on families, in the place of the KL weights that were found on airfoils."""
 
 
 def trials() -> list[dict[str, str]]:
@@ -40,8 +39,11 @@ def setting(choice: Choice, key: str) -> object:
     return value
 
 
-ADOPTED = ("cma_es", "genetic")
-"""Optimizers whose defaults are those of the trials on families; the others' come when all have theirs."""
+ADOPTED = (
+    *("cma_es", "genetic", "best_of_n", "svdd", "sqdf", "ddpo", "ddpo_sf", "dpok", "ppo_kl", "grpo"),
+    *("draft_full_kl", "alignprop", "seiko", "d3po", "awm", "rwr", "raft", "guidance", "das"),
+)
+"""Optimizers whose defaults are the best of their trials on families."""
 
 
 @pytest.mark.parametrize("name", ADOPTED)

@@ -51,7 +51,7 @@ GROUPS = {
         0,
         0,
         (
-            *("sqdf", "sqdf_no_consistency", "sqdf_ddim2", "sqdf_no_buffer", "sqdf_gamma_1", "sqdf_gamma_0.85"),
+            *("sqdf", "sqdf_no_consistency", "sqdf_ddim2", "sqdf_no_buffer", "sqdf_gamma_1", "sqdf_gamma_0.95"),
             "sqdf_bootstrap",
         ),
     ),

@@ -34,7 +34,7 @@ def curves(estimates: pd.DataFrame, table: pd.DataFrame, families: Families) -> 
 
     def draw(panel: Axes, metric: str, members: Collection[str]) -> None:
         found = {name: lines[name, metric] for name in names if (name, metric) in lines}
-        looks = {name: _look(name, members) for name in found}
+        looks = {name: look_of(name, members) for name in found}
         rest = [found[name][["queries", "iqm"]].to_numpy(float) for name in found if looks[name] is BEHIND]
         background(panel, rest)
         for name in (name for name in found if looks[name] is not BEHIND):
@@ -53,7 +53,7 @@ def trade_off(results: pd.DataFrame, families: Families) -> Figure:
 
     def draw(panel: Axes, metric: str, members: Collection[str]) -> None:
         fronts = {base: means.reindex(list(family)) for base, family in families.items()}
-        behind = [base for base in fronts if _look(base, members) is BEHIND]
+        behind = [base for base in fronts if look_of(base, members) is BEHIND]
         background(panel, [fronts[base]["iqm"][["reward_mean", metric]].to_numpy(float) for base in behind], marker="o")
         for base in (base for base in fronts if base not in behind):
             front(panel, fronts[base], metric, style(base), list(families[base].values()))
@@ -83,7 +83,8 @@ def background(panel: Axes, lines: Sequence[NDArray[np.float64]], marker: str = 
         panel.plot(*points.T, marker=marker, **grey)
 
 
-def _look(name: str, members: Collection[str]) -> Style:
+def look_of(name: str, members: Collection[str]) -> Style:
+    """An optimizer's own style, or, where a panel is of others, that of the background."""
     return style(name) if name in members or name == PRIOR else BEHIND
 
 

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from bbo_bench.report.document import write_report
-from bbo_bench.report.figures import key
-from bbo_bench.report.layout import legend, theme
-from bbo_bench.report.style import axis_label, style
+from bbo_bench.report.figures import background, key, look_of
+from bbo_bench.report.layout import panels, theme
+from bbo_bench.report.style import BEHIND, style
 from bbo_bench.status import status, survey
 from bbo_bench.untrusted import DAMAGE
 
@@ -104,15 +103,19 @@ def so_far(folders: Sequence[Path]) -> pd.DataFrame:
 def _drawn(rows: pd.DataFrame) -> str:
     """Curves of one task, a line per run, as a PNG in base 64."""
     metrics = [metric for metric in METRICS if metric in rows and rows[metric].notna().any()]
-    with theme():
-        figure = Figure(figsize=(3.2 * max(1, len(metrics)), 3))
-        panels: Sequence[Axes] = figure.subplots(1, max(1, len(metrics)), squeeze=False)[0]
-        for panel, metric in zip(panels, metrics, strict=False):
-            for (optimizer, _), line in rows.groupby(["optimizer", "run"]):
-                look = style(str(optimizer))
+
+    def draw(panel: Axes, metric: str, members: Sequence[str]) -> None:
+        for (optimizer, _), line in rows.groupby(["optimizer", "run"]):
+            look = look_of(str(optimizer), members)
+            if look is BEHIND:
+                background(panel, [line[["queries", metric]].to_numpy(float)])
+            else:
                 panel.plot(line["queries"], line[metric], color=look.color, marker=look.marker, markersize=3, alpha=0.7)
-            panel.set(xlabel="queries", ylabel=axis_label(metric))
-        legend(figure, [key(str(name), style(str(name)).line) for name in rows["optimizer"].unique()])
+        panel.set_xlabel("queries")
+
+    with theme():
         buffer = BytesIO()
+        names = [str(name) for name in rows["optimizer"].unique()]
+        figure = panels(draw, metrics, names, lambda name: key(name, style(name).line), [])
         figure.savefig(buffer, format="png", dpi=110)
     return b64encode(buffer.getvalue()).decode()

@@ -41,3 +41,33 @@ def mates(group: Tensor, first: Tensor, rng: Generator) -> Tensor:
     own = group[first]
     place = torch.rand(len(first), generator=rng, device=group.device) * size[own]
     return order[(size.cumsum(0) - size)[own] + place.long()]
+
+
+class History:
+    """The newest values of every group, whose mean and deviation the next ones are compared with.
+
+    As DDPO's authors keep rewards of prompts, of which a rollout may have few each (Black et al. 2024, section 5.2).
+
+    Args:
+        length: Values that are kept of a group.
+        least: Where a group has fewer, mean and deviation are those of the values that are compared, of all groups.
+    """
+
+    def __init__(self, length: int, least: int = 16) -> None:
+        self.length, self.least = length, least
+        self._values: Tensor | None = None
+
+    def compared(self, values: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep `n` values of groups, and give the means and standard deviations of each one's history, `n` and `n`."""
+        if self._values is None:
+            self._values, self._group = values.new_empty(0), group.new_empty(0)
+        kept, owner = torch.cat([self._values, values]), torch.cat([self._group, group])
+        member = nn.functional.one_hot(owner).to(values)
+        age = member.flip(0).cumsum(0).flip(0).gather(1, owner[:, None])[:, 0]
+        newest = age <= self.length
+        self._values, self._group, member = kept[newest], owner[newest], member[newest]
+        size = member.sum(0)
+        mean = self._values @ member / size.clamp(min=1)
+        variance = (self._values - mean[self._group]).square() @ member / size.clamp(min=1)
+        known = (size >= self.least)[group]
+        return mean[group].where(known, values.mean()), variance.sqrt()[group].where(known, values.std(unbiased=False))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bbo_bench.alignment.groups import deviations, grouped, mates
+from bbo_bench.alignment.groups import History, deviations, grouped, mates
 from bbo_bench.seeding import generator
 
 
@@ -39,3 +39,15 @@ def test_mates_are_of_the_group_and_each_member_as_often():
     assert torch.equal(group[second], group[first])
     count = torch.bincount(second[first == 0], minlength=5) / 3000
     torch.testing.assert_close(count, torch.tensor([1, 0, 0, 1, 1]) / 3, atol=0.04, rtol=0)
+
+
+def test_a_history_keeps_the_newest_of_every_group_and_knows_when_it_is_too_short():
+    known = History(length=3, least=2)
+    group = torch.tensor([0, 0, 0, 0, 1])
+    values = torch.tensor([9.0, 1.0, 2.0, 3.0, 10.0])
+    mean, spread = known.compared(values, group)
+    assert mean.tolist() == pytest.approx([2.0] * 4 + [5.0])  # of one value nothing is known: the mean of all
+    assert spread.tolist() == pytest.approx([(2 / 3) ** 0.5] * 4 + [float(values.std(unbiased=False))])
+    mean, spread = known.compared(torch.tensor([4.0, 14.0]), torch.tensor([0, 1]))
+    assert mean.tolist() == pytest.approx([3.0, 12.0])
+    assert spread.tolist() == pytest.approx([(2 / 3) ** 0.5, 2.0])

@@ -84,6 +84,44 @@ def test_a_fine_tuner_meets_the_tilted_law_of_every_prompt(name):
     check_prompts(z, mean, variance, 1.5 * METHODS[name].within)  # of half as many designs
 
 
+@pytest.mark.slow
+def test_ddpo_meets_the_tilted_laws_by_a_history_of_each_prompt():
+    optimizer, rate = made("ddpo"), METHODS["ddpo"].learning_rate
+    optimizer.history = 256
+    for part in (1, 4, 16, 16):
+        optimizer.training = replace(optimizer.training, learning_rate=rate / part)
+        z = tuned(optimizer)
+    mean, variance = moments(optimizer.transition, METHODS["ddpo"].shifts(optimizer.transition))
+    check_prompts(z, mean, variance, 1.5 * METHODS["ddpo"].within)
+
+
+def test_advantages_of_ddpo_are_z_scores_of_a_prompts_newest_rewards():
+    optimizer = made("ddpo")
+    optimizer.history, optimizer.iterations, optimizer.samples = 32, 3, 40
+    tuned_to_scores(optimizer)
+    seen = []
+    before, after = optimizer.rollouts, optimizer.experience
+
+    def rollouts(*counts):
+        yield from (seen.append(rollout) or rollout for rollout in before(*counts))
+
+    def experience(rollout):
+        steps = after(rollout)
+        code = torch.cat([each.trajectories.x0[:, 2] for each in seen])
+        reward = torch.cat([each.reward for each in seen])
+        for sign in (-1, 1):
+            newest, own = reward[code == sign][-32:], rollout.trajectories.x0[:, 2] == sign
+            score = (rollout.reward[own] - newest.mean()) / newest.std(unbiased=False)
+            first = steps.advantage.reshape(len(own), -1)[own, -1]
+            assert torch.allclose(first, score.clamp(-5, 5), atol=1e-4)
+        return steps
+
+    optimizer.rollouts, optimizer.experience, optimizer._kl_weight = rollouts, experience, 0.0
+    for _ in optimizer.losses():
+        pass
+    assert len(seen) == 3
+
+
 @pytest.mark.parametrize("name", ["rwr", "raft", "sft"])
 def test_regression_chooses_within_a_prompt(name):
     """The easy prompt's designs are chosen as often as the other's, and the best of each."""

@@ -146,6 +146,7 @@ def list_plugins(parsed: argparse.Namespace) -> int:
             name = choice.name if _leads(choice) else f"  {choice.name}"
             cost = f"{costs[choice.name] / 60:4.1f} min  " if choice.name in costs else " " * 10
             missing = f" [needs {', '.join(choice.missing)}: {choice.remedy}]" if choice.missing else ""
+            missing += f" [needs {', '.join(choice.blank)}]" if choice.blank else ""
             print(f"  {name:{width}}  {cost if kind == 'optimizer' else ''}{choice.summary}{missing}")
     for group, option in {"budget": "budget=", "experiment": "+experiment="}.items():
         files = sorted((Path(__file__).parent / "conf" / group).glob("*.yaml"))

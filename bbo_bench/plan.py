@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from bbo_bench import loggers
 from bbo_bench.plugins import KINDS, RESERVED, Choice, Kind, PluginError, UsageError, suggestion
@@ -69,7 +69,7 @@ class Plan:
             UsageError: If a number, the device or the budget makes no sense, a plugin cannot be imported, or it does
                 not take its settings.
         """
-        values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        values: Any = OmegaConf.to_container(config, resolve=True)
         chosen = {kind: known[kind][names[kind]] for kind in KINDS}
         for kind in KINDS:  # all names before the first import, which takes seconds
             check_names(chosen[kind], values[kind])
@@ -200,6 +200,8 @@ def check_names(choice: Choice, settings: Mapping[str, Any]) -> None:
     label = _label(choice)
     if choice.missing:
         raise PluginError(f"{label} needs {', '.join(choice.missing)}, not installed here; {choice.remedy}")
+    if blank := [key for key in choice.blank if settings.get(key.partition(".")[2]) == MISSING]:
+        raise PluginError(f"{label} has no default for {' and '.join(blank)}: give it, as {blank[0]}=")
     _check_reserved(choice, settings)
     _check_target(label, settings, SUPPLIED[choice.kind], lambda _, target: outline(target))
     numbers = _numbers(str(settings.get("_target_")))

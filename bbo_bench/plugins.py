@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import MISSING, OmegaConf
 
 Kind = Literal["task", "optimizer"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -69,6 +69,11 @@ class Choice:
     def missing(self) -> list[str]:
         """Required modules that are not installed."""
         return [module for module in self.requires if find_spec(module.partition(".")[0]) is None]
+
+    @property
+    def blank(self) -> list[str]:
+        """Settings that have no default, `???` in the YAML: where weights of one's own lie, say."""
+        return [f"{self.kind}.{key}" for key, value in self.settings.items() if value == MISSING]
 
     @property
     def remedy(self) -> str:

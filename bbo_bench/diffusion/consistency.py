@@ -32,6 +32,9 @@ def consistency_model(prior: DiffusionPrior) -> nn.Module:
 
     It is the file that the prior's folder ships, or one in the cache, which is made on first use. Both name the
     weights and the recipe that they were distilled with, and count for these alone.
+
+    Raises:
+        ValueError: If there is none, and none can be made.
     """
     digest = fingerprint(prior)
     device = prior.transition.std.device
@@ -39,6 +42,8 @@ def consistency_model(prior: DiffusionPrior) -> nn.Module:
     shipped = [] if prior.folder is None else [prior.folder / FILE]
     found = [file for file in [*shipped, cached] if file.exists() and distilled_from(file) == digest]
     if not found:
+        if not prior.distillable:
+            raise ValueError("this prior has no consistency model: take its posterior mean, estimate=tweedie, or ddim2")
         with limited_threads(1):  # sums, and so the weights, depend on the number of threads
             save(distill(prior, generator(0, "consistency", device=device)), prior, cached)
     return load(found[0] if found else cached, prior.denoiser)

@@ -52,8 +52,10 @@ def best(prior: DiffusionPrior) -> str:
     """The name of the estimate for a prior by the quality that its recipe records.
 
     `consistency` where one step of the consistency model makes designs nearly as valid and as precise as the prior's
-    own, and where nothing is recorded; else `tweedie`.
+    own, and where nothing is recorded; else `tweedie`, as where there is no such model.
     """
+    if not prior.distillable:
+        return "tweedie"
     made = {} if prior.folder is None else read_recipe(prior.folder).get("made", {})
     own, model = made.get("quality"), made.get("consistency", {}).get("quality")
     natural = not own or not model or all(model[key] >= NATURAL * own[key] for key in ("validity", "precision"))

@@ -57,6 +57,8 @@ class DiffusionPrior(Prior):
         sampler: Settings of `Transition`: steps, eta, min_std, sampler.
         consistency: Settings of the `Distillation` of its consistency model, where they differ from the defaults.
         folder: Where a consistency model may lie ready.
+        distillable: Whether a consistency model can be made where none lies ready; False for priors of hundreds of
+            millions of weights.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class DiffusionPrior(Prior):
         sampler: dict[str, Any],
         consistency: dict[str, Any] | None = None,
         folder: Path | None = None,
+        distillable: bool = True,
     ) -> None:
         if codec.given is not None and not isinstance(denoiser, Holding):
             denoiser = Holding(denoiser, codec.given)
@@ -76,8 +79,8 @@ class DiffusionPrior(Prior):
         self.transition = Transition(self.scheduler, **sampler, given=codec.given)
         self.latent_shape, self.lossy = codec.latent_shape, codec.lossy
         self.distillation = Distillation(**(consistency or {}))
-        self.folder = folder
-        self._settings = (scheduler, sampler, consistency, folder)
+        self.folder, self.distillable = folder, distillable
+        self._settings = (scheduler, sampler, consistency, folder, distillable)
 
     @property
     def size(self) -> int:

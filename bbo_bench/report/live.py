@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -104,7 +104,7 @@ def _drawn(rows: pd.DataFrame) -> str:
     """Curves of one task, a line per run, as a PNG in base 64."""
     metrics = [metric for metric in METRICS if metric in rows and rows[metric].notna().any()]
 
-    def draw(panel: Axes, metric: str, members: Sequence[str]) -> None:
+    def draw(panel: Axes, metric: str, members: Collection[str]) -> None:
         for (optimizer, _), line in rows.groupby(["optimizer", "run"]):
             look = look_of(str(optimizer), members)
             if look is BEHIND:

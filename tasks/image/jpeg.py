@@ -15,9 +15,10 @@ QUALITY = 95
 
 
 def kilobytes(x: Tensor) -> Tensor:
-    """Sizes of `n x 1 x height x width` pictures as grey JPEG files, in units of 1,000 bytes, an `n`-dim tensor."""
-    levels = (x.detach()[:, 0].double() * 255).round().to(torch.uint8).numpy()
-    return torch.tensor([_size(picture) for picture in levels], dtype=torch.double) / 1000
+    """Sizes of `n x 1 (or 3) x height x width` pictures as JPEG files, in units of 1,000 bytes, an `n`-dim tensor."""
+    levels = (x.detach().double() * 255).round().to(torch.uint8)
+    pictures = levels[:, 0] if levels.shape[1] == 1 else levels.movedim(1, -1)
+    return torch.tensor([_size(picture) for picture in pictures.numpy()], dtype=torch.double) / 1000
 
 
 def _size(picture: npt.NDArray[np.uint8]) -> int:

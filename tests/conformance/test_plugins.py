@@ -27,7 +27,8 @@ WITHOUT_XFOIL = pytest.mark.filterwarnings("ignore:xfoil is not on the PATH:Runt
 """It is optional, and so are the numbers that it alone gives."""
 
 for _name, _choice in choices("task").items():
-    _needs = pytest.mark.skipif(bool(_choice.missing), reason=f"needs {_choice.missing}")
+    _lacking = [*_choice.missing, *_choice.blank]
+    _needs = pytest.mark.skipif(bool(_lacking), reason=f"needs {_lacking}")
     _marks = [_needs, WITHOUT_XFOIL, pytest.mark.every_plugin]
     _facts = {"name": _name, "pytestmark": _marks} | ({"many": 2000} if _name in SLOW_ORACLES else {})
     globals()[f"TestTask_{_name}"] = type(f"TestTask_{_name}", (TaskSuite,), _facts)

@@ -12,7 +12,7 @@ from bbo_bench.report.families import Family
 from bbo_bench.report.figures import curves, trade_off
 from bbo_bench.report.highlights import chosen, highlights, spread
 from bbo_bench.report.layout import theme
-from bbo_bench.report.overview import overview, ranking
+from bbo_bench.report.overview import _reach, overview, ranking
 from bbo_bench.report.style import BEHIND, group_style, style
 
 SCORES = {
@@ -145,3 +145,9 @@ def test_points_are_named_by_their_kl_weights(results: pd.DataFrame) -> None:
 def test_runs_older_than_the_score_are_ordered_by_their_mean(results: pd.DataFrame) -> None:
     old = results[results["metric"] == "reward_mean"].replace("reward_mean", "normalized")
     assert ranking(old, NAMES) == ranking(results, NAMES)
+
+
+@pytest.mark.parametrize(("value", "around"), [(2.0, 0.2), (0.0, 0.1), (-5.0, 0.5)])
+def test_a_single_value_has_room_around_it(value: float, around: float) -> None:
+    rows = pd.DataFrame([{"iqm": value, "low": np.nan, "high": np.nan}])
+    assert _reach(rows, [value]) == pytest.approx((value - around, value + around))

@@ -7,6 +7,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
+LEAST = 3.09
+"""Standard deviations beyond which one in a thousand falls by chance."""
+
 
 class Whitening:
     """Coordinates along the principal axes of a sample, in units of `unit` standard deviations.
@@ -39,6 +42,15 @@ class Whitening:
         whitening.inverse_root = whitening.root
         return whitening
 
+    @classmethod
+    def scaled(cls, u: Tensor, unit: float = 1.0) -> Self:
+        """The coordinates that `u` has already, each in units of `unit` of its standard deviations."""
+        whitening = cls.identity(u)
+        std = u.std(0).clamp_min(1e-6) if len(u) > 1 else torch.full_like(u[0], 12**-0.5)
+        whitening.center, whitening.root = u.mean(0), (std * unit).diag()
+        whitening.inverse_root = (1 / (std * unit)).diag()
+        return whitening
+
     def __call__(self, u: Tensor) -> Tensor:
         """`n x d` whitened coordinates of `n x d` points."""
         return (u - self.center) @ self.inverse_root.T
@@ -46,3 +58,19 @@ class Whitening:
     def inverse(self, v: Tensor) -> Tensor:
         """`n x d` points of `n x d` whitened coordinates."""
         return v @ self.root.T + self.center
+
+
+def dependent(u: Tensor) -> bool:
+    """Whether the coordinates of `n x d` points depend on each other linearly, beyond chance (p < .001).
+
+    Their principal axes say something then; of independent coordinates they are those of chance. Schott's test
+    (*Testing for complete independence in high dimensions*, Biometrika 2005) needs no more points than coordinates: the
+    sum of the squared correlations is normal where there are none.
+    """
+    degrees, d = len(u) - 1, u.shape[1]
+    if degrees < 2 or d < 2:
+        return False
+    standardized = (u - u.mean(0)) / u.std(0).clamp(min=1e-12)
+    squared = (standardized.T @ standardized / degrees).square().tril(-1).sum()
+    variance = d * (d - 1) * (degrees - 1) / (degrees**2 * (degrees + 2))
+    return float((squared - d * (d - 1) / (2 * degrees)) / variance**0.5) > LEAST

@@ -24,7 +24,7 @@ from bbo_bench.core import Problem
 from bbo_bench.domains import Box, Sequences
 from bbo_bench.scale import Scale
 from bbo_bench.surrogate.kernels import HammingKernel, TanimotoKernel, in_selfies
-from bbo_bench.whitening import Whitening
+from bbo_bench.whitening import Whitening, dependent
 
 UNIT = 5.0
 """Standard deviations in a unit of length: a Gaussian sample then about fills a unit cube, as kernel priors expect."""
@@ -108,10 +108,11 @@ class GPOptimizer(ArchiveOptimizer):
     Args:
         problem: What may be known.
         rng: Source of all randomness.
-        whiten: Search along the principal axes of round 0, not those of the box; None for whichever of the two gives
-            some scores the higher marginal likelihood. For sequences without effect.
-        tanimoto: Compare molecules by their fingerprints, not by their tokens; None likewise. Without effect for what
-            is no string of SELFIES tokens.
+        whiten: Search along the principal axes of round 0, not in the unit cube of the box; None where the numbers of
+            its designs are `dependent`, else along the axes of the box, in units of round 0's deviations. For sequences
+            without effect.
+        tanimoto: Compare molecules by their fingerprints, not by their tokens; None for whichever of the two gives some
+            scores the higher marginal likelihood. Without effect for what is no string of SELFIES tokens.
         max_points: Designs the process is fitted to: those closest to the best one.
         fit_steps: Most iterations of a fit.
 
@@ -151,19 +152,29 @@ class GPOptimizer(ArchiveOptimizer):
         self.whitened, self.by_fingerprint, self.axes, self.v, self.scale, self.gp = self._fitted(views[0])
 
     def _views(self) -> list[tuple[bool, bool]]:
-        """Whether designs are seen whitened, and whether by fingerprints, in each of the ways to be compared."""
+        """Whether designs are seen whitened, and whether by fingerprints, in each of the ways that compete."""
         if isinstance(self.domain, Box):
-            return [(whitened, False) for whitened in ([True, False] if self.whiten is None else [self.whiten])]
+            return [(dependent(self._start) if self.whiten is None else self.whiten, False)]
         assert isinstance(self.domain, Sequences)
         if not in_selfies(self.domain.alphabet):
             return [(False, False)]
         return [(False, compared) for compared in ([True, False] if self.tanimoto is None else [self.tanimoto])]
 
+    @property
+    def _start(self) -> Tensor:
+        """`n x d` points of round 0."""
+        return self.to_vectors(self.rounds[0][0])
+
     def _fitted(self, view: tuple[bool, bool], chosen: Tensor | None = None) -> Fit:
         """A process of `chosen` designs; of those closest to the best one by default."""
         whitened, by_fingerprint = view
-        start, kernel = self.to_vectors(self.rounds[0][0]), None
-        axes = Whitening(start, UNIT) if whitened else Whitening.identity(start)
+        kernel = None
+        if whitened:
+            axes = Whitening(self._start, UNIT)
+        elif isinstance(self.domain, Box) and self.whiten is None:
+            axes = Whitening.scaled(self._start, UNIT)
+        else:
+            axes = Whitening.identity(self._start)
         v, y = axes(self.to_vectors(self.x)), self.y
         if isinstance(self.domain, Sequences):
             kernel = (tanimoto if by_fingerprint else hamming)(self.domain)

@@ -127,8 +127,9 @@ class Turbo(GPOptimizer):
         weight = self.lengthscale().log()
         side = self.length * (weight - weight.mean()).exp()
         corners = torch.stack([center - side / 2, center + side / 2])
-        if not self.whitened:  # in other coordinates the box has other corners
-            corners = corners.clamp(0, 1)
+        if not self.whitened:  # along other axes the box has other corners
+            low, high = self.axes(torch.stack([torch.zeros_like(center), torch.ones_like(center)]))
+            corners = corners.clamp(low, high)
         sobol = draw_sobol_samples(corners, n, q=1).squeeze(1)
         moved = torch.rand(n, d) < min(20 / d, 1)
         moved[torch.arange(n), torch.randint(d, (n,))] = True

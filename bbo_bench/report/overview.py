@@ -89,14 +89,15 @@ def _intervals(panel: Axes, rows: pd.DataFrame, look_of: Callable[[str], Style])
 def _reach(rows: pd.DataFrame, seeds: Sequence[float]) -> tuple[float, float]:
     """Limits of an axis: of all means and seeds, and of intervals as far as half of that range beyond them.
 
-    A single value has a tenth of itself around it, and zero a tenth.
+    A single value has its interval around it, else a tenth of itself, and zero a tenth.
     """
     ends = rows[["low", "high"]].to_numpy(float)
     points = np.array([*rows["iqm"].astype(float).dropna(), *seeds])
     if not len(points):
         return 0.0, 1.0
     least = 0.1 * (float(np.abs(points).max()) or 1.0)
-    beyond = max((points.max() - points.min()) / 2, 1e-3 * least)
+    spread = points.max() - points.min()
+    beyond = spread / 2 if spread > 1e-3 * least else np.inf
     known = np.concatenate([points, ends[np.isfinite(ends)].clip(points.min() - beyond, points.max() + beyond)])
     alone = known.max() - known.min() <= 1e-3 * least
     margin = least if alone else 0.05 * (known.max() - known.min())

@@ -151,3 +151,8 @@ def test_runs_older_than_the_score_are_ordered_by_their_mean(results: pd.DataFra
 def test_a_single_value_has_room_around_it(value: float, around: float) -> None:
     rows = pd.DataFrame([{"iqm": value, "low": np.nan, "high": np.nan}])
     assert _reach(rows, [value]) == pytest.approx((value - around, value + around))
+
+
+def test_a_single_value_shows_its_whole_interval() -> None:
+    rows = pd.DataFrame([{"iqm": 2.0, "low": 1.0, "high": 4.0}])
+    assert _reach(rows, []) == pytest.approx((0.85, 4.15))

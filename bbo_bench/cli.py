@@ -426,7 +426,7 @@ def _add_commands_of_designs(commands: argparse._SubParsersAction[argparse.Argum
     command.add_argument("--top", type=_count, default=20, metavar="N", help="how many (default: 20)")
     command.add_argument("--distinct", action="store_true", help="valid ones alone, each far from the better ones")
     command.add_argument("--queried", action="store_true", help="of those queried, by their measured scores")
-    command.add_argument("--format", default="csv", help="csv, npz, png, svg, and the task's own (default: csv)")
+    command.add_argument("--format", help="csv, npz, png, svg, and the task's own (default: csv, else npz)")
     command.add_argument("--out", type=Path, help="file or folder without its suffix (default: RUN/export)")
     command.set_defaults(command=desk.export)
 

@@ -63,7 +63,7 @@ def export(parsed: argparse.Namespace) -> int:
 
     from bbo_bench.assess import best
     from bbo_bench.campaign import sign_of
-    from bbo_bench.io import texts, write
+    from bbo_bench.io import formats, texts, usual, write
     from bbo_bench.oracle import true_scores
 
     plan = recorded(parsed.run)
@@ -86,7 +86,7 @@ def export(parsed: argparse.Namespace) -> int:
     names = [f"{i + 1:0{len(str(len(rows)))}}" for i in range(len(rows))]
     for name, row, text in zip(names, rows.tolist(), texts(task, x[rows]), strict=True):
         print(f"{name}  {sign * float(y[row]):.4g}  {text}".rstrip())
-    suffix = f".{parsed.format.lstrip('.')}"
+    suffix = usual(formats(task)) if parsed.format is None else f".{parsed.format.lstrip('.')}"
     if parsed.out is None:
         parsed.out = parsed.run / "export"
     files = write(task, x[rows], names, placed(task, parsed.out, suffix))
@@ -148,9 +148,11 @@ def asked_plan(parsed: argparse.Namespace) -> Plan:
 
 
 def before(folder: Path, known: Collection[str]) -> str:
-    """The suffix of what was asked for first; `.csv` where nothing was."""
+    """The suffix of what was asked for first; the usual one where nothing was."""
+    from bbo_bench.io import usual
+
     files = [each for each in (*folder.glob("round_0.*"), *folder.glob("round_0/*")) if each.suffix in known]
-    return min(files, key=lambda each: each.stat().st_mtime_ns).suffix if files else ".csv"
+    return min(files, key=lambda each: each.stat().st_mtime_ns).suffix if files else usual(known)
 
 
 def tell(parsed: argparse.Namespace) -> int:

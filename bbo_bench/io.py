@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from bbo_bench.core import Task
-from bbo_bench.domains import Box, Sequences
+from bbo_bench.domains import Box, Captioned, Sequences
 from bbo_bench.plugins import UsageError
 
 NAMES = ("id", "name")
@@ -137,9 +137,16 @@ def write(task: Task, x: Tensor, names: Sequence[str], path: Path) -> list[Path]
 
 
 def texts(task: Task, x: Tensor) -> list[str]:
-    """`n x shape` designs as lines of text; empty where a task has no such notation."""
+    """`n x shape` designs as lines of text, or what prompts they are for; empty where a task has no such notation."""
+    if isinstance(task.domain, Captioned):
+        return [task.domain.prompts[number] for number in task.domain.prompt(x).tolist()]
     notation = task.notation() or _of_tokens(task)
     return [""] * len(x) if notation is None else notation.text(x)
+
+
+def usual(known: Collection[str]) -> str:
+    """Of the suffixes that designs are written as, that of a table, where there is one."""
+    return ".csv" if ".csv" in known else ".npz"
 
 
 def formats(task: Task) -> dict[str, Format]:

@@ -70,6 +70,8 @@ PRIOR = "prior_sampling"
 """The optimizer that marks the prior."""
 DATA = "data"
 """What the task's reference designs are called."""
+HELD_OUT = "_held_out"
+"""What metrics of designs for prompts that are never asked for end in."""
 
 
 LONGEST = 48

@@ -14,10 +14,8 @@ from bbo_bench.core import Prior, Task
 from bbo_bench.domains import Captioned
 from bbo_bench.evaluation import Evaluator
 from bbo_bench.metrics import distinct
+from bbo_bench.names import HELD_OUT
 from bbo_bench.oracle import TaskError
-
-HELD_OUT = "_held_out"
-"""What metrics of designs for prompts that are never asked for end in."""
 
 
 @runtime_checkable

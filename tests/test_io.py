@@ -13,8 +13,9 @@ import torch
 from bbo_bench import load_task
 from bbo_bench.core import Task
 from bbo_bench.domains import Sequences
-from bbo_bench.io import PICTURES, FileError, formats, read, write
+from bbo_bench.io import PICTURES, FileError, formats, read, texts, usual, write
 from bbo_bench.plugins import choices
+from bbo_bench.testing import Probe, PromptedProbe
 
 task_named: Callable[[str], Task] = cache(load_task)
 INSTALLED = [name for name in ("airfoil", "ehrlich_32", "hartmann_6", "image_compress", "molecule_qed", "nav1d_partial",
@@ -195,3 +196,9 @@ def test_selfies_without_a_plain_carbon_are_selfies() -> None:
     assert notation is not None
     assert notation.text(notation.parse("[O][=C][=O]")[None]) == ["O=C=O"]
     assert notation.text(notation.parse("[C][C]")[None]) == ["CC"]
+
+
+def test_designs_for_prompts_are_called_by_them_and_have_no_table():
+    task = PromptedProbe()
+    assert texts(task, task.reference()[:4]) == ["one", "minus one", "nought", "one"]
+    assert (usual(formats(task)), usual(formats(Probe()))) == (".npz", ".csv")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from bbo_bench.names import AXES, PRIOR
+from bbo_bench.names import AXES, HELD_OUT, PRIOR
 from bbo_bench.plugins import choices
 
 
@@ -46,7 +46,24 @@ DASHES: tuple[Any, ...] = ("-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, 
 OTHERS = "others"
 GROUPS = {
     "prior": Group(0, 0, (PRIOR,)),
-    "baselines": Group(2, -1, ("cma_es", "genetic", "turbo", "qlogei")),
+    "baselines": Group(
+        *(2, -1),
+        (
+            *(
+                "cma_es",
+                "genetic",
+                "turbo",
+                "qlogei",
+                "thompson",
+                "turbo_m",
+                "sep_cma_es",
+                "adalead",
+                "pex",
+                "graph_ga",
+            ),
+            *("local_search", "random_search"),
+        ),
+    ),
     "SQDF": Group(
         0,
         0,
@@ -154,6 +171,8 @@ def rank(optimizer: str) -> tuple[int, str]:
 
 def axis_label(metric: str) -> str:
     """What an axis calls a metric: a task's own as the task's YAML has it."""
+    if metric.endswith(HELD_OUT):
+        return f"{axis_label(metric.removesuffix(HELD_OUT))}, held-out prompts"
     own = {name: words for choice in choices("task").values() for name, words in choice.labels.items()}
     return AXES.get(metric) or own.get(metric) or metric.replace("_", " ")
 

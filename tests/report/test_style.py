@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 
-from bbo_bench.report.style import GROUP_OF, GROUPS, group_of, group_style, grouped, rank, style
+from bbo_bench.report.style import GROUP_OF, GROUPS, axis_label, group_of, group_style, grouped, rank, style
 
 
 def test_known_methods_look_different() -> None:
@@ -60,3 +60,7 @@ def test_groups_and_methods_are_in_order() -> None:
     ranked = ["prior_sampling", "turbo", "sqdf_new", "ddpo", "ddpo_oracle", "ddpo_sf", "zeta"]
     assert sorted(names, key=rank) == ranked
     assert list(grouped(names)) == ["prior", "baselines", "SQDF", "policy gradient", "others"]
+
+
+def test_metrics_of_held_out_prompts_say_so() -> None:
+    assert axis_label("validity_held_out") == "validity, held-out prompts"

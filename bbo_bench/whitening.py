@@ -37,18 +37,18 @@ class Whitening:
     @classmethod
     def identity(cls, u: Tensor) -> Self:
         """The coordinates that `u` has already."""
-        whitening = cls(u)
-        whitening.center, whitening.root = torch.zeros_like(u[0]), torch.eye(u.shape[1]).to(u)
-        whitening.inverse_root = whitening.root
-        return whitening
+        return cls._along(torch.zeros_like(u[0]), torch.ones_like(u[0]))
 
     @classmethod
     def scaled(cls, u: Tensor, unit: float = 1.0) -> Self:
         """The coordinates that `u` has already, each in units of `unit` of its standard deviations."""
-        whitening = cls.identity(u)
         std = u.std(0).clamp_min(1e-6) if len(u) > 1 else torch.full_like(u[0], 12**-0.5)
-        whitening.center, whitening.root = u.mean(0), (std * unit).diag()
-        whitening.inverse_root = (1 / (std * unit)).diag()
+        return cls._along(u.mean(0), unit * std)
+
+    @classmethod
+    def _along(cls, center: Tensor, scale: Tensor) -> Self:
+        whitening = cls.__new__(cls)
+        whitening.center, whitening.root, whitening.inverse_root = center, scale.diag(), (1 / scale).diag()
         return whitening
 
     def __call__(self, u: Tensor) -> Tensor:

@@ -87,12 +87,12 @@ class TextToImage(Task):
         self.precision, self.device = PRECISIONS[precision], resolve(device)
         self._pipeline: Pipeline = load(Path(model).expanduser())
         self._pipeline.vae.to(self.device)
-        self._reward, self._judge = self._rewards(reward, head, judge)
         texts = Path(prompts).expanduser() if prompts else ANIMALS
         lines = [line.strip() for line in texts.read_text(encoding="utf-8").splitlines() if line.strip()]
         shape = self._pipeline.latent_shape
         self.domain = Captioned(Box(torch.full(shape, -LIMIT), torch.full(shape, LIMIT)), lines, asked, held_out)
         self._tokens = embedded(self._pipeline, [*lines, ""])
+        self._reward, self._judge = self._rewards(reward, head, judge)
 
     def prior(self) -> DiffusionPrior:
         """See `Task.prior`."""
@@ -106,7 +106,7 @@ class TextToImage(Task):
         x = self.domain.check(x)
         if not len(x):
             return x.new_zeros(0).double()
-        parts = [self._reward(self.pictures(part), self._prompts(part)) for part in torch.split(x, self.batch)]
+        parts = [self._reward(self.pictures(part), self.domain.prompt(part)) for part in torch.split(x, self.batch)]
         return torch.cat(parts)
 
     def valid(self, x: Tensor) -> Tensor:
@@ -173,23 +173,23 @@ class TextToImage(Task):
     @cached_property
     @single_precision()
     def _own(self) -> Tensor:
+        before = next(self._pipeline.unet.parameters()).device
         prior, count = self.prior().to(self.device), len(self.domain.asked) + len(self.domain.held_out)
         rng = generator(0, "reference", device=self.device)
         with prior.drawing(range(count)):
             parts = [prior.decode(prior.sample(count, rng)).cpu() for _ in range(REAL)]
+        self._pipeline.unet.to(before)  # where a run that shares it has it
         return torch.cat(parts)
 
     def _judged(self, x: Tensor) -> Tensor:
         assert self._judge is not None
-        parts = [self._judge.logits(self.pictures(part), self.domain.prompts) for part in torch.split(x, self.batch)]
+        parts = [self._judge.logits(self.pictures(part)) for part in torch.split(x, self.batch)]
         return torch.cat(parts)
 
-    def _prompts(self, x: Tensor) -> list[str]:
-        return [self.domain.prompts[number] for number in self.domain.prompt(x).tolist()]
-
     def _rewards(self, reward: str, head: str | None, judge: str | None) -> tuple[Reward, Clip | None]:
-        judged = None if judge is None else Clip(Path(judge).expanduser(), self.device)
+        texts = self.domain.prompts
+        judged = None if judge is None else Clip(Path(judge).expanduser(), self.device, texts)
         if reward in SIZES:
             return FileSize(SIZES[reward]), judged
-        clip = Clip(Path(reward).expanduser(), self.device)
+        clip = Clip(Path(reward).expanduser(), self.device, texts)
         return (clip if head is None else Aesthetic(clip, Path(head).expanduser())), judged

@@ -22,8 +22,8 @@ class Reward(ABC):
     """Scores pictures that are made for prompts."""
 
     @abstractmethod
-    def __call__(self, x: Tensor, prompts: Sequence[str]) -> Tensor:
-        """`n` scores of `n x 3 x h x w` pictures with pixels in [0, 1] and their `n` prompts."""
+    def __call__(self, x: Tensor, number: Tensor) -> Tensor:
+        """`n` scores of `n x 3 x h x w` pictures with pixels in [0, 1], and of the `n` numbers of their prompts."""
 
 
 class FileSize(Reward):
@@ -36,7 +36,7 @@ class FileSize(Reward):
     def __init__(self, sign: float) -> None:
         self.sign = sign
 
-    def __call__(self, x: Tensor, prompts: Sequence[str]) -> Tensor:
+    def __call__(self, x: Tensor, number: Tensor) -> Tensor:
         """See `Reward`."""
         return self.sign * jpeg.kilobytes(x.cpu())
 
@@ -47,12 +47,13 @@ class Clip(Reward):
     Args:
         folder: Of a `CLIPModel` and its processor, in the format of transformers.
         device: Where it computes.
+        prompts: All that pictures may be for.
 
     Raises:
         ValueError: If the folder lacks a part, or is of another model.
     """
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
+    def __init__(self, folder: Path, device: torch.device, prompts: Sequence[str]) -> None:
         check_parts(folder, ("config.json",), "a CLIP model with its processor in the format of transformers")
         from transformers import CLIPModel, CLIPProcessor
 
@@ -63,25 +64,18 @@ class Clip(Reward):
             raise ValueError(f"{folder} cannot be read as a CLIP model: {error}") from error
         self.model.requires_grad_(False)
         self.device = device
+        self.told = self._encoded(prompts)
+        """`P x f` unit vectors of the prompts."""
 
-    def __call__(self, x: Tensor, prompts: Sequence[str]) -> Tensor:
+    def __call__(self, x: Tensor, number: Tensor) -> Tensor:
         """See `Reward`."""
-        different = sorted(set(prompts))
-        rows = torch.tensor([different.index(prompt) for prompt in prompts])
-        return self.logits(x, different).gather(1, rows[:, None])[:, 0]
+        return self.logits(x).gather(1, number[:, None])[:, 0]
 
     @torch.no_grad()
-    def logits(self, x: Tensor, prompts: Sequence[str]) -> Tensor:
-        """`n x m`: how well each of `n` pictures agrees with each of `m` prompts."""
-        settings = {
-            "padding": "max_length",
-            "truncation": True,
-            "max_length": self.processor.tokenizer.model_max_length,
-        }
-        words = self.processor.tokenizer(list(prompts), return_tensors="pt", **settings).to(self.device)
-        told = normalize(_plain(self.model.get_text_features(**words)))
+    def logits(self, x: Tensor) -> Tensor:
+        """`n x P`: how well each of `n` pictures agrees with each of the prompts."""
         scale = torch.as_tensor(self.model.logit_scale.exp())
-        return (scale * self.features(x).to(self.device) @ told.T).double().cpu()
+        return (scale * self.features(x).to(self.device) @ self.told.T).double().cpu()
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
@@ -91,6 +85,13 @@ class Clip(Reward):
         levels = list((255 * x).round().to(torch.uint8).cpu())
         pixels = self.processor.image_processor(levels, return_tensors="pt")["pixel_values"].to(self.device)
         return normalize(_plain(self.model.get_image_features(pixel_values=pixels))).cpu()
+
+    @torch.no_grad()
+    def _encoded(self, prompts: Sequence[str]) -> Tensor:
+        tokenizer = self.processor.tokenizer
+        most = tokenizer.model_max_length
+        words = tokenizer(list(prompts), return_tensors="pt", padding="max_length", truncation=True, max_length=most)
+        return normalize(_plain(self.model.get_text_features(**words.to(self.device))))
 
 
 class Aesthetic(Reward):
@@ -116,7 +117,7 @@ class Aesthetic(Reward):
         self.clip = clip
         self.head = nn.Sequential(*map(_linear, weights, biases)).eval().requires_grad_(False)
 
-    def __call__(self, x: Tensor, prompts: Sequence[str]) -> Tensor:
+    def __call__(self, x: Tensor, number: Tensor) -> Tensor:
         """See `Reward`; prompts do not matter."""
         return torch.as_tensor(self.head(self.clip.features(x)))[:, 0].double()
 

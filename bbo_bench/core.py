@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from bbo_bench.control.planning import Control
     from bbo_bench.io import Format, Notation
 
 State = dict[str, Any]
@@ -130,7 +131,7 @@ class Problem:
     domain: Domain
     prior: Prior
     budget: tuple[int, ...]
-    """Queries per round; round 0 is asked from the prior."""
+    """Queries per round; round 0 is asked from the prior. All 0 where only a data set is learnt from."""
     offline: Offline | None = None
     """Of a control task."""
 
@@ -191,6 +192,10 @@ class Task(ABC):
         """The transitions of the data that the prior is trained on, where designs are plans in an environment."""
         return None
 
+    def control(self) -> Control | None:
+        """How plans are made from what is observed and executed, where designs are plans from a given start."""
+        return None
+
     def canonical(self, x: Tensor) -> Tensor:
         """`n x k` numbers, equal where two of `n x shape` designs are one object in two notations; by default `x`."""
         return x
@@ -243,7 +248,15 @@ class Optimizer(ABC):
     before the first run, so keep it cheap.
     """
 
+    needs_scores: bool = True
+    """Whether it can do nothing without queries, as it learns from their scores alone."""
+
     def __init__(self, problem: Problem, rng: Generator) -> None:
+        if self.needs_scores and not any(problem.budget):
+            raise UnsuitableError(
+                f"{type(self).__name__} learns from scores, of which a budget without queries has none: choose another "
+                "budget, or an optimizer with a critic of the task's data, such as those whose names end in _iql"
+            )
         self.problem = problem
         self.rng = rng
 

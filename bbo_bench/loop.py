@@ -6,7 +6,7 @@ import copy
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Never
 
@@ -15,6 +15,8 @@ import torch
 from torch import Generator, Tensor
 from tqdm import tqdm
 
+from bbo_bench.control.evaluation import ControlEvaluator
+from bbo_bench.control.planning import Plans
 from bbo_bench.core import Optimizer, Problem, Task
 from bbo_bench.device import precise
 from bbo_bench.domains import Captioned
@@ -30,6 +32,7 @@ from bbo_bench.record import Record, Round
 from bbo_bench.seeding import derive, generator, single_precision
 
 Build = Callable[[Problem, Generator], Optimizer]
+EXACT = "donot_use_mm_for_euclid_dist"
 
 
 class OptimizerError(RuntimeError):
@@ -41,7 +44,7 @@ class Budget:
     """What a run may spend.
 
     Attributes:
-        rounds: Queries per round.
+        rounds: Queries per round; all 0 for passes over a data set alone.
         evaluation: Designs recommended after every round for its evaluation, free of charge; 0 switches it off.
         validation: How many of the last recommended designs the task's independent method scores.
     """
@@ -51,8 +54,11 @@ class Budget:
     validation: int = 64
 
     def __post_init__(self) -> None:
-        if not self.rounds or min(self.rounds) < 1:
-            raise ValueError(f"budget.rounds must be positive numbers of queries, got {list(self.rounds)}")
+        if not self.rounds or (min(self.rounds) < 1 and (any(self.rounds) or min(self.rounds) < 0)):
+            raise ValueError(
+                f"budget.rounds must be positive numbers of queries, or all 0 for passes over a data set alone, "
+                f"got {list(self.rounds)}"
+            )
         check_size(self.evaluation)
         if self.evaluation < 0 or not 0 <= self.validation <= self.evaluation:
             raise ValueError(
@@ -91,7 +97,7 @@ def run(
     """
     with bar(record, budget, position) as drawn:
         loop = Loop(task, build, budget=budget, seed=seed, device=device, record=record, bar=drawn)
-        oracle = Oracle(task, sum(budget.rounds), spent=int(drawn.n))
+        oracle = Oracle(task, sum(budget.rounds), spent=sum(budget.rounds[: record.rounds]))
         while loop.round < len(budget.rounds):
             x = loop.ask()
             row = loop.tell(oracle(x, generator(seed, "noise", loop.round)))
@@ -102,6 +108,8 @@ def run(
 def bar(record: Record, budget: Budget, position: int = 0) -> tqdm[Never]:
     """The progress bar of a run."""
     title = " ".join(record.folder.parts[-3:])
+    if not any(budget.rounds):
+        return tqdm(total=len(budget.rounds), initial=record.rounds, desc=title, unit="pass", position=position)
     done = sum(budget.rounds[: record.rounds])
     return tqdm(total=sum(budget.rounds), initial=done, desc=title, unit="query", position=position)
 
@@ -151,7 +159,14 @@ class Loop:
         self.optimizer = build(self._problem, generator(seed, "build", device=device))
         if record.state is not None:
             self.optimizer.load_state_dict(record.state)
-        judge = PromptedEvaluator if isinstance(task.domain, Captioned) else Evaluator
+        self._control = task.control()
+        judge = (
+            PromptedEvaluator
+            if isinstance(task.domain, Captioned)
+            else ControlEvaluator
+            if self._control
+            else Evaluator
+        )
         self._evaluator = judge(task, ours.prior, budget.evaluation, budget.validation, budget.rounds, seed, device)
         self._task, self._budget, self._seed, self._device = task, budget, seed, device
         self._record, self._bar = record, bar
@@ -200,7 +215,7 @@ class Loop:
         """
         i, n, seconds = self.round, len(scores.true), self._seconds
         seconds["oracle"] = time.perf_counter() - self._since
-        self._bar.update(n)
+        self._bar.update(n if any(self._budget.rounds) else 1)
         x = self._asked if rows is None else self._asked[rows.to(self._device)]
         self._evaluator.budget = (*self._budget.rounds[:i], n)
         with _phase("tell", seconds, self._bar):
@@ -221,6 +236,9 @@ class Loop:
                     held_out = self._of_held_out(i, self._evaluator.held_out)
                     metrics = self._evaluator(*made, held_out)
                     designs["held_out"] = held_out.numpy()
+                elif isinstance(self._evaluator, ControlEvaluator):
+                    self._reseed("plan", i)
+                    metrics = self._evaluator(*made, self._plans)
                 else:
                     metrics = self._evaluator(*made)
                 self._tops.append(metrics["distinct_top"])
@@ -244,6 +262,8 @@ class Loop:
         return self._predict(x.to(self._device)) if self.round else None
 
     def _ask(self, i: int, n: int) -> Tensor:
+        if not n:
+            return self._problem.domain.sample(0, self.optimizer.rng)
         if i == 0:
             prior = self._evaluator.prior
             return prior.decode(prior.sample(n, generator(self._seed, "first round", device=self._device))).detach()
@@ -252,8 +272,16 @@ class Loop:
 
     def _recommend(self, i: int) -> tuple[Tensor, Tensor | None]:
         self._reseed("recommend", i)
-        x = self._checked(self.optimizer.recommend(self._evaluator.size), self._evaluator.size, "recommend")
+        with self._from_real_starts():
+            x = self._checked(self.optimizer.recommend(self._evaluator.size), self._evaluator.size, "recommend")
         return x.cpu(), self._predict(x)
+
+    def _from_real_starts(self) -> AbstractContextManager[None]:
+        """Plans are made from where held-out ones begin, the same for all methods, in the meantime."""
+        if self._control is None:
+            return nullcontext()
+        assert isinstance(self._problem.prior, Prompting)
+        return self._problem.prior.drawing(self._task.reference()[: self._evaluator.size].to(self._device))
 
     def _of_held_out(self, i: int, n: int) -> Tensor:
         """`n` designs for the prompts that are never asked for."""
@@ -262,6 +290,25 @@ class Loop:
         self._reseed("held out", i)
         with prior.drawing(domain.held_out):
             return self._checked(self.optimizer.recommend(n), n, "recommend", domain.held_out).cpu()
+
+    def _plans(self, observation: Tensor, n: int) -> Plans:
+        """`n` plans of the optimizer's from each of some observations."""
+        control, prior, offline = self._control, self._problem.prior, self._problem.offline
+        assert control is not None and isinstance(prior, Prompting) and offline is not None
+        started = control.started(observation).to(self._device)
+        with prior.drawing(started):
+            x = self._checked(self.optimizer.recommend(len(started) * n), len(started) * n, "recommend")
+        apart = torch.cdist(x[:, offline.given], started[:, offline.given], compute_mode=EXACT)
+        whose = apart.argmin(1)
+        if (torch.bincount(whose, minlength=len(started)) != n).any():
+            raise OptimizerError(
+                f"{type(self.optimizer).__name__}.recommend must give as many plans from every start that the prior "
+                f"draws, {n} of {len(started)}, got {torch.bincount(whose, minlength=len(started)).tolist()}"
+            )
+        x = x[whose.argsort(stable=True)]
+        values = self._predict(x)
+        designs = x.cpu().reshape(len(started), n, *x.shape[1:])
+        return Plans(designs, None if values is None else values.reshape(len(started), n))
 
     def _predict(self, x: Tensor) -> Tensor | None:
         y = self.optimizer.predict(x.clone())

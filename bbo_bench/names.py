@@ -35,6 +35,31 @@ GROUPS: dict[str, dict[str, str]] = {
         "validated_reward": "their score",
         "validated_share": "share validated",
     },
+    "Episodes in a closed loop: return": {
+        "return_one": "one plan",
+        "return_mean": "mean of plans",
+        "return_greedy": "greedy",
+        "return_softmax": "softmax",
+    },
+    "Episodes in a closed loop: deviation of returns over starts, and entropy of plans": {
+        "return_std_one": "one plan",
+        "return_std_mean": "mean of plans",
+        "return_std_greedy": "greedy",
+        "return_std_softmax": "softmax",
+        "entropy": "entropy, nats",
+    },
+    "Episodes in a closed loop: success": {
+        "success_one": "one plan",
+        "success_mean": "mean of plans",
+        "success_greedy": "greedy",
+        "success_softmax": "softmax",
+    },
+    "Episodes in a closed loop: share of the optimum": {
+        "of_optimum_one": "one plan",
+        "of_optimum_mean": "mean of plans",
+        "of_optimum_greedy": "greedy",
+        "of_optimum_softmax": "softmax",
+    },
 }
 """Groups of metrics; each metric's key with its heading."""
 
@@ -53,10 +78,20 @@ AXES = {
     "pairwise": "mean pairwise distance",
     "proxy_gap": "proxy gap",
     "normalized": "normalized mean score",
+    "return_one": "return, one plan",
+    "return_std_one": "deviation of returns over starts, one plan",
+    "return_mean": "return, mean of plans",
+    "return_greedy": "return, plan of highest value",
+    "success_one": "success, one plan",
+    "success_greedy": "success, plan of highest value",
+    "entropy": "entropy of plans, nats",
 }
 """Metrics that figures show, with their axes' labels."""
 
-SHARES = ("score", "distinct_top", "validity", "precision", "recall", "coverage", "unique", "validated_share")
+SHARES = (
+    *("score", "distinct_top", "validity", "precision", "recall", "coverage", "unique", "validated_share"),
+    *(f"success_{choice}" for choice in ("one", "mean", "greedy", "softmax")),
+)
 """Metrics from 0 to 1."""
 POSITIVE = ("frechet", "density", "pairwise", "vendi", *HITS)
 """Those from 0 up."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING
 
 Kind = Literal["task", "optimizer"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -239,17 +239,33 @@ def _merge(
                 f"{files[chain[-1]]}: defaults names {base!r}, which is no other {kind}; {suggestion(str(base), nodes)}"
             )
         layers.append(node if base == "_self_" else _merge(kind, (*chain, base), files, nodes))
-    merged = OmegaConf.to_container(OmegaConf.merge(*layers)) if len(layers) > 1 else layers[0]
-    assert isinstance(merged, dict)
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = {**merged, **{key: _over(merged.get(key), value) for key, value in layer.items()}}
     if inherited := merged.get("search"):
-        merged["search"] = node.get("search") or {key: at for key, at in inherited.items() if not _sets(node, key)}
+        merged["search"] = node.get("search") or {
+            key: at for key, at in inherited.items() if not any(_sets(node, layer, key) for layer in layers)
+        }
     return {str(key): value for key, value in merged.items()}
 
 
-def _sets(node: Any, key: str) -> bool:
-    """Whether a YAML's node says something of a setting, `training.learning_rate` for instance."""
+def _over(base: Any, value: Any) -> Any:
+    """A setting in the place of a base's: mappings are joined, but not those that configure two classes."""
+    if not (isinstance(base, dict) and isinstance(value, dict)) or _other_class(base, value):
+        return value
+    return {**base, **{key: _over(base.get(key), inner) for key, inner in value.items()}}
+
+
+def _other_class(base: dict[str, Any], value: dict[str, Any]) -> bool:
+    return "_target_" in base and "_target_" in value and base["_target_"] != value["_target_"]
+
+
+def _sets(node: Any, base: Any, key: str) -> bool:
+    """Whether a YAML's node says something of a base's setting, `training.learning_rate` for instance."""
     for part in key.split("."):
         if not isinstance(node, dict) or part not in node:
             return False
-        node = node[part]
+        node, base = node[part], base.get(part) if isinstance(base, dict) else None
+        if isinstance(node, dict) and isinstance(base, dict) and _other_class(base, node):
+            return True
     return True

@@ -20,10 +20,10 @@ from bbo_bench.oracle import TaskError
 
 @runtime_checkable
 class Prompting(Protocol):
-    """A prior that makes designs for prompts."""
+    """A prior that makes designs for prompts, or from given starts."""
 
-    def drawing(self, numbers: range) -> AbstractContextManager[None]:
-        """Samples are for these prompts alone in the meantime."""
+    def drawing(self, contexts: range | Tensor) -> AbstractContextManager[None]:
+        """Samples are for the prompts of these numbers alone, or from the starts of these designs, in the meantime."""
 
 
 class PromptedEvaluator:

@@ -360,6 +360,8 @@ def _load(path: Path, read: Any) -> Any:
 
 def _csv(rows: Rows, before: str, path: Path) -> str:
     """The lines that `rows` add to what was `before`."""
+    if not rows:
+        return ""
     header = ",".join(rows[0])
     if before and header != (expected := before.partition("\n")[0]):
         raise RecordError(

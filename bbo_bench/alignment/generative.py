@@ -19,12 +19,16 @@ from bbo_bench.scale import Scale
 from bbo_bench.surrogate.critic import IQL
 from bbo_bench.surrogate.ensemble import Ensemble
 
+TYPICAL = 256
+"""Samples of the prior by whose values rewards are standardized where nothing is queried."""
+
 
 class Generative(Optimizer):
     """Steers a diffusion prior towards the rewards of a proxy, or of the oracle itself.
 
     Rewards are scores standardized by mean and standard deviation of the first round, which the prior has proposed, so
-    that weights of rewards mean the same on every task. Where designs are made for prompts, by those of their prompt.
+    that weights of rewards mean the same on every task. Where designs are made for prompts, by those of their prompt;
+    where nothing is queried, by those that the critic gives to as many samples of the prior.
 
     Args:
         problem: With a `DiffusionPrior`.
@@ -34,13 +38,15 @@ class Generative(Optimizer):
             others of its batch, in root mean squares per dimension.
 
     Raises:
-        UnsuitableError: If the problem's prior is no `DiffusionPrior`.
+        UnsuitableError: If the problem's prior is no `DiffusionPrior`, or nothing is queried and there is no critic.
         ValueError: If `diversity` is negative.
     """
 
     def __init__(
         self, problem: Problem, rng: Generator, *, proxy: Callable[[], Ensemble | IQL] | None, diversity: float = 0.0
     ) -> None:
+        self.proxy = proxy() if proxy is not None else None
+        self.needs_scores = not isinstance(self.proxy, IQL)
         super().__init__(problem, rng)
         if not isinstance(problem.prior, DiffusionPrior):
             raise UnsuitableError(f"{type(self).__name__} steers a DiffusionPrior, got {type(problem.prior).__name__}")
@@ -49,12 +55,13 @@ class Generative(Optimizer):
         self.prior = problem.prior
         self.transition = self.prior.transition
         self.reference = self.prior.denoiser
-        self.proxy = proxy() if proxy is not None else None
         if isinstance(self.proxy, IQL):
             self.proxy.bind(problem)
         self.diversity = diversity
         self.x = problem.domain.sample(0, rng)
         self.y = torch.empty(0, device=rng.device, dtype=precise(rng.device))
+        self._typical: Tensor | None = None
+        self._told = 0
 
     @abstractmethod
     def sample(self, n: int) -> Tensor:
@@ -76,7 +83,14 @@ class Generative(Optimizer):
         self.x, self.y = torch.cat([self.x, x]), torch.cat([self.y, y])
         if self.proxy is not None:
             self.proxy.fit(self.prior.encode(self.x), self.y, self.rng)
+            if self._typical is None and not any(self.problem.budget):
+                self._typical = self.proxy.predict(self.prior.sample(TYPICAL, self.rng)).detach()
+        self._told += 1
         self.learn()
+
+    def follow(self, other: Generative) -> None:
+        """Take up what another one on the same problem has been told."""
+        self.x, self.y, self._typical, self._told = other.x, other.y, other._typical, other._told
 
     def predict(self, x: Tensor) -> Tensor | None:
         """The proxy's mean prediction, without optimism."""
@@ -96,14 +110,15 @@ class Generative(Optimizer):
     def prompt(self, z: Tensor) -> Tensor:
         """Numbers of the prompts of `n x latent_shape` latents, an `n`-dim tensor; all alike where there are none.
 
-        What a method compares designs by, it compares within a prompt, or it would learn which prompts are easy.
+        What a method compares designs by, it compares within a prompt, or it would learn which prompts are easy. What
+        a plan starts from is like a prompt.
         """
         return self.prior.codec.prompt(z)
 
     @property
     def prompted(self) -> bool:
-        """Whether there are several prompts."""
-        return self.prior.codec.prompts > 1
+        """Whether there are several prompts, or starts."""
+        return self.prior.codec.grouped
 
     def comparable(self, reward: Tensor, z: Tensor) -> Tensor:
         """`n` rewards less the mean of those of the others of their prompt; as they are where there are no prompts."""
@@ -119,12 +134,20 @@ class Generative(Optimizer):
     @property
     def round(self) -> int:
         """Number of the round whose scores were told last."""
+        if self._typical is not None:
+            return max(self._told - 1, 0)
         return sum(queries < len(self.y) for queries in accumulate(self.problem.budget))
 
     @property
     def progress(self) -> float:
         """How far the run has come, from 0 in the first round to 1 in the last."""
         return self.round / max(len(self.problem.budget) - 1, 1)
+
+    def proposed(self) -> Tensor:
+        """Latents that the prior has proposed: those of the first round; samples of it where nothing is queried."""
+        if self._typical is None:
+            return self.prior.encode(self.x[: self.problem.budget[0]])
+        return self.prior.sample(TYPICAL, self.rng)
 
     def standardized(self, y: Tensor, z: Tensor) -> Tensor:
         """Scores in standard deviations of the first round above its mean, in single precision.
@@ -135,11 +158,9 @@ class Generative(Optimizer):
             y: `n` scores.
             z: `n x latent_shape`: of what.
         """
-        first = max(self.problem.budget[0], 2)
-        if not self.prompted:
-            return Scale.of(self.y[:first])(y).float()
-        domain = self.problem.domain
-        assert isinstance(domain, Captioned)
+        first, domain = max(self.problem.budget[0], 2), self.problem.domain
+        if not isinstance(domain, Captioned) or self.prior.codec.prompts < 2:
+            return Scale.of(self.y[:first] if self._typical is None else self._typical)(y).float()
         scale = Scale.within(self.y[:first], domain.prompt(self.x[:first]), self.prior.codec.prompts)
         return scale.of_group(self.prompt(z))(y).float()
 
@@ -157,13 +178,16 @@ class Generative(Optimizer):
 
     def state_dict(self) -> State:
         """See `Optimizer.state_dict`."""
-        return {"x": self.x, "y": self.y, "proxy": None if self.proxy is None else self.proxy.state_dict()}
+        told = {} if self._typical is None else {"typical": self._typical, "told": self._told}
+        return {"x": self.x, "y": self.y, "proxy": None if self.proxy is None else self.proxy.state_dict()} | told
 
     def load_state_dict(self, state: State) -> None:
         """See `Optimizer.load_state_dict`."""
         self.x, self.y = state["x"].to(self.rng.device), state["y"].to(self.rng.device)
         if self.proxy is not None:
             self.proxy.load_state_dict(state["proxy"], self.rng.device)
+        if "typical" in state:
+            self._typical, self._told = state["typical"].to(self.rng.device), state["told"]
 
     def diagnostics(self) -> dict[str, float]:
         """The proxy's held-out error."""

@@ -174,7 +174,7 @@ class PathPairs(Preference, OnPolicy):
         if not self.prompted:
             return super().shuffled(n, device)
         order = torch.randperm(n, generator=self.rng, device=device)
-        place = torch.randperm(self.prior.codec.prompts, generator=self.rng, device=device)
+        place = torch.randperm(int(self._prompt.max()) + 1, generator=self.rng, device=device)
         return order[place[self._prompt[order]].argsort(stable=True)].chunk(self.minibatches)
 
     @torch.no_grad()

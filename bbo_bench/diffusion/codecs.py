@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
 import torch
@@ -35,12 +37,33 @@ class Codec(nn.Module):
         """How many prompts designs are made for by turns; 1 without any."""
         return 1
 
+    @property
+    def grouped(self) -> bool:
+        """Whether a design is to be compared with others of its prompt or start alone."""
+        return self.prompts > 1
+
     def context(self, n: int, rng: Generator) -> Tensor:
         """`n x latent_shape` latents with what designs are to be made for in the place of what is given."""
         raise NotImplementedError(f"{type(self).__name__} has something given, and must say in `context` what")
 
+    @contextmanager
+    def drawing(self, contexts: range | Tensor) -> Iterator[None]:
+        """Designs are made for other prompts, or from other starts, in the meantime.
+
+        Raises:
+            ValueError: If nothing is given with a design.
+        """
+        raise ValueError(
+            "expected a prior of prompts, or of plans from a start, whose codec is Prompted or Started, "
+            f"got one of {type(self).__name__}"
+        )
+        yield
+
     def prompt(self, z: Tensor) -> Tensor:
-        """Numbers of the prompts of `n x latent_shape` latents, an `n`-dim tensor; 0 where there are none."""
+        """Numbers of the prompts, or of the starts, of `n x latent_shape` latents; 0 where there are none.
+
+        An `n`-dim tensor. Starts are numbered as they come among these latents.
+        """
         return torch.zeros(len(z), dtype=torch.long, device=z.device)
 
     @abstractmethod
@@ -155,6 +178,16 @@ class Prompted(Codec):
         z[:, -1] = self.codes[number]
         return z
 
+    @contextmanager
+    def drawing(self, contexts: range | Tensor) -> Iterator[None]:
+        """See `Codec.drawing`: for the prompts of these numbers."""
+        before = self.drawn
+        self.drawn = torch.as_tensor(contexts, device=before.device)
+        try:
+            yield
+        finally:
+            self.drawn = before
+
     def prompt(self, z: Tensor) -> Tensor:
         """See `Codec.prompt`."""
         return torch.cdist(z[:, -1:].flatten(1), self.codes.reshape(len(self.codes), -1)).argmin(1)
@@ -173,6 +206,71 @@ class Prompted(Codec):
     def moved(self, device: torch.device) -> Self:
         """A copy on `device`."""
         return type(self)(self.inner.moved(device), self.codes.to(device), self.drawn.to(device))
+
+
+class Started(Codec):
+    """Designs of another codec of which a part is given: what a plan starts from.
+
+    Args:
+        inner: Maps designs to latents and back, each number by itself.
+        given: Bools of a latent's shape: which of its numbers are given.
+        starts: `m x shape` designs whose given part others are made from, by turns, from a random one on.
+        copies: How many designs in a row are made from a start, to be compared.
+    """
+
+    starts: Tensor
+
+    def __init__(self, inner: Codec, given: Tensor, starts: Tensor, copies: int = 8) -> None:
+        super().__init__()
+        self.inner, self.lossy, self.latent_shape = inner, inner.lossy, inner.latent_shape
+        self.given = given
+        self.register_buffer("starts", starts, persistent=False)
+        self.copies, self._turns = copies, 1
+
+    @property
+    def turns(self) -> int:
+        """See `Codec.turns`: 1 but while it is starts of one's own that plans are made from."""
+        return self._turns
+
+    @property
+    def grouped(self) -> bool:
+        """See `Codec.grouped`."""
+        return True
+
+    def context(self, n: int, rng: Generator) -> Tensor:
+        """See `Codec.context`."""
+        first = torch.randint(len(self.starts), (), generator=rng, device=rng.device)
+        turn = torch.arange(n, device=rng.device).div(self.copies, rounding_mode="floor")
+        return self.encode(self.starts[(first + turn) % len(self.starts)])
+
+    @contextmanager
+    def drawing(self, contexts: range | Tensor) -> Iterator[None]:
+        """See `Codec.drawing`: from the given part of `m x shape` designs, one each by turns."""
+        before = self.starts, self.copies, self._turns
+        self.starts = torch.as_tensor(contexts, device=self.starts.device)
+        self.copies, self._turns = 1, len(self.starts)
+        try:
+            yield
+        finally:
+            self.starts, self.copies, self._turns = before
+
+    def prompt(self, z: Tensor) -> Tensor:
+        """See `Codec.prompt`."""
+        number: Tensor = torch.unique(z[:, self.given], dim=0, return_inverse=True)[1]
+        return number
+
+    def decode(self, z: Tensor) -> Tensor:
+        """See `Prior.decode`."""
+        return self.inner.decode(z)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """See `Prior.encode`."""
+        return self.inner.encode(x)
+
+    def moved(self, device: torch.device) -> Self:
+        """A copy on `device`."""
+        assert self.given is not None
+        return type(self)(self.inner.moved(device), self.given.to(device), self.starts.to(device), self.copies)
 
 
 class OneHot(Codec):

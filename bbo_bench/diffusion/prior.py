@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Generator, Tensor, nn
 
 from bbo_bench.core import Prior
-from bbo_bench.diffusion.codecs import Codec, Prompted
+from bbo_bench.diffusion.codecs import Codec
 from bbo_bench.diffusion.denoisers import Holding
 from bbo_bench.diffusion.distillation import Distillation
 from bbo_bench.diffusion.likelihood import elbo
@@ -89,17 +89,10 @@ class DiffusionPrior(Prior):
         return self.latent_shape.numel() - (0 if given is None else int(given.sum()))
 
     @contextmanager
-    def drawing(self, numbers: range) -> Iterator[None]:
-        """Noise and samples are for other prompts in the meantime."""
-        codec = self.codec
-        if not isinstance(codec, Prompted):
-            raise ValueError(f"expected a prior of prompts, whose codec is Prompted, got one of {type(codec).__name__}")
-        before = codec.drawn
-        codec.drawn = torch.arange(numbers.start, numbers.stop, device=before.device)
-        try:
+    def drawing(self, contexts: range | Tensor) -> Iterator[None]:
+        """Noise and samples are for other prompts, or from other starts, in the meantime; see `Codec.drawing`."""
+        with self.codec.drawing(contexts):
             yield
-        finally:
-            codec.drawn = before
 
     @torch.no_grad()
     @single_precision()

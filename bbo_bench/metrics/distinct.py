@@ -117,7 +117,7 @@ def hits(q: Tensor) -> dict[float, int]:
 def area(queries: Sequence[int], values: Sequence[float]) -> float:
     """Area under a curve known after each of `r` rounds, by the trapezoid rule, divided by the number of queries.
 
-    Like `reward.auc`, it starts at the first value.
+    Like `reward.auc`, it starts at the first value. Without any query it is NaN.
 
     Args:
         queries: Of every round.

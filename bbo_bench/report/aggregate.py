@@ -98,13 +98,23 @@ def student(values: Floats) -> Mean:
 def per_task(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     """A row per task, optimizer, round and metric: queries, `ESTIMATE` and `SEEDS` of the seeds that have a value.
 
-    An interval ends where the metric does: a share is never above 1.
+    An interval ends where the metric does: a share is never above 1. Where nothing is queried, passes are counted.
     """
     rows = []
     for (task, optimizer, round_), group in table.groupby(["task", "optimizer", "round"], sort=False):
-        key = {"task": task, "optimizer": optimizer, "round": round_, "queries": group["queries"].iloc[0]}
+        key = {"task": task, "optimizer": optimizer, "round": round_, "queries": spent(group).iloc[0]}
         rows += [key | row for row in _estimates(group, metrics)]
     return pd.DataFrame(rows)
+
+
+def spent(rows: pd.DataFrame) -> pd.Series[int]:
+    """Queries until the end of every row's round; where there are none, passes over the data set."""
+    return rows["queries"].where(rows["queries"] > 0, rows["round"] + 1)
+
+
+def unit(rows: pd.DataFrame) -> str:
+    """What `spent` counts."""
+    return "passes" if "queries" in rows and not rows["queries"].any() else "queries"
 
 
 def at_the_end(table: pd.DataFrame) -> pd.DataFrame:

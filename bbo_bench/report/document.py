@@ -153,6 +153,8 @@ def _of_task(
     yield "hits", highlights.hits(last, kin, named) or "the runs were made before distinct designs were counted"
     yield "trade_off", highlights.trade_off(last, kin, named)
     yield "curves", highlights.curves(estimates, whole, kin, named)
+    if set(figures.EPISODES) & set(estimates["metric"]):
+        yield "episodes", highlights.curves(estimates, whole, kin, named, figures.EPISODES)
     for setting, values in sweeps(runs).items():
         yield f"{setting.replace('.', '_')}_sweep", sweep(last, setting, values)
     yield "gallery", _gallery(runs, highlights.chosen(names, ranks))

@@ -14,10 +14,13 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
 from bbo_bench.names import DATA, PRIOR, reference, short
+from bbo_bench.report.aggregate import unit
 from bbo_bench.report.families import Families, distinct
 from bbo_bench.report.layout import panels
 from bbo_bench.report.style import BEHIND, Style, axis_label, style
 
+EPISODES = ("return_one", "return_mean", "return_greedy", "return_std_one", "success_one", "entropy")
+"""What curves show of planners."""
 CURVES = ("distinct_top", "reward_mean", "best", "validity", "elbo_z", "pairwise", "proxy_gap")
 TRADE_OFFS = ("validity", "elbo_z", "pairwise")
 ZERO = ("elbo_z", "proxy_gap")
@@ -111,7 +114,7 @@ def axes_of_curves(panel: Axes, metric: str, estimates: pd.DataFrame, table: pd.
     _level(panel, metric, table)
     _query_axis(panel, estimates["queries"].unique().tolist())
     scale(panel, metric)
-    panel.set_xlabel("queries")
+    panel.set_xlabel(unit(table))
 
 
 def _level(panel: Axes, metric: str, table: pd.DataFrame) -> None:

@@ -48,9 +48,13 @@ def _rows(task: Task, runs: Sequence[Run], optimizers: Iterable[str]) -> Mapping
         run, arrays = next(((run, arrays) for run, arrays in kept if arrays), (None, None))
         if run is None or arrays is None:
             continue
-        rows.setdefault("prior", _spread(task, torch.as_tensor(arrays["queried_0"])))  # round 0 asks the prior
+        last = torch.as_tensor(arrays[f"recommended_{len(run.budget) - 1}"])
+        if len(first := torch.as_tensor(arrays["queried_0"])):
+            rows.setdefault("prior", _spread(task, first))  # round 0 asks the prior
+        elif name == PRIOR:
+            rows["prior"] = _spread(task, last)
         if name != PRIOR:
-            rows[name] = _spread(task, torch.as_tensor(arrays[f"recommended_{len(run.budget) - 1}"]))
+            rows[name] = _spread(task, last)
     return rows
 
 

@@ -61,9 +61,15 @@ def highlights(optimizers: Sequence[str], ranking: Sequence[str]) -> list[str]:
     return [name for name in optimizers if len(optimizers) <= MANY or name in best]
 
 
-def curves(estimates: pd.DataFrame, table: pd.DataFrame, families: Families, named: Sequence[str]) -> Figure:
+def curves(
+    estimates: pd.DataFrame,
+    table: pd.DataFrame,
+    families: Families,
+    named: Sequence[str],
+    metrics: Sequence[str] = CURVES,
+) -> Figure:
     """A panel per metric over one task's queries: interquartile means and intervals."""
-    shown = [metric for metric in CURVES if metric in set(estimates["metric"])]
+    shown = [metric for metric in metrics if metric in set(estimates["metric"])]
     lines: Mapping[tuple[str, str], pd.DataFrame] = dict(
         iter(estimates.groupby(["optimizer", "metric"], observed=True))  # type: ignore[arg-type]
     )
@@ -82,7 +88,8 @@ def curves(estimates: pd.DataFrame, table: pd.DataFrame, families: Families, nam
         _bound(panel.set_ylim, [*seeds, level, *(value for line in rest for value in line[:, 1])], metric)
         return ends
 
-    return _grid(draw, shown, len(named) < len(distinct(families)), [Line2D([], [], **DATA_LINE, label="data; no gap")])
+    level = [Line2D([], [], **DATA_LINE, label="data; no gap")] if metrics is CURVES else []
+    return _grid(draw, shown, len(named) < len(distinct(families)), level)
 
 
 def trade_off(results: pd.DataFrame, families: Families, named: Sequence[str]) -> Figure:

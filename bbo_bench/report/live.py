@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
+from bbo_bench.report.aggregate import spent, unit
 from bbo_bench.report.document import write_report
 from bbo_bench.report.figures import background, key, look_of
 from bbo_bench.report.layout import panels, theme
@@ -108,10 +109,10 @@ def _drawn(rows: pd.DataFrame) -> str:
         for (optimizer, _), line in rows.groupby(["optimizer", "run"]):
             look = look_of(str(optimizer), members)
             if look is BEHIND:
-                background(panel, [line[["queries", metric]].to_numpy(float)])
+                background(panel, [line.assign(queries=spent(line))[["queries", metric]].to_numpy(float)])
             else:
-                panel.plot(line["queries"], line[metric], color=look.color, marker=look.marker, markersize=3, alpha=0.7)
-        panel.set_xlabel("queries")
+                panel.plot(spent(line), line[metric], color=look.color, marker=look.marker, markersize=3, alpha=0.7)
+        panel.set_xlabel(unit(rows))
 
     with theme():
         buffer = BytesIO()

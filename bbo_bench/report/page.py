@@ -31,6 +31,8 @@ CAPTIONS = {
     "least q, over q; interquartile means over seeds. Named are the best by score, and the best of each group.",
     "curves": "Interquartile mean over seeds and its 95% interval after every round. Named are the best by score, and "
     "the best of each group.",
+    "episodes": "What is played in a closed loop after every round, from starts that the environment draws: by one "
+    "plan, by the mean of several, by the one of highest value. Interquartile mean over seeds and its 95% interval.",
     "trade_off": "Mean score against naturalness and diversity at the end of the budget; bars are 95% intervals. Named "
     "are the best by score, and the best of each group; numbers at points are KL weights or budgets.",
     "curves_all": "The same with all optimizers, a row for each group of methods.",

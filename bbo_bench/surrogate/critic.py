@@ -98,8 +98,9 @@ class IQL:
             self._v = initial(1, [self._data.observation.shape[1], *sizes], self._mean, rng)
             self._target = copied(self._q)
             self._train(self.updates, None, None, rng)
-        self.error = float((self.predict(z).detach() - y).square().mean().sqrt() / Scale.of(y).std)
-        if self.online:
+        if len(y):
+            self.error = float((self.predict(z).detach() - y).square().mean().sqrt() / Scale.of(y).std)
+        if self.online and len(y):
             if float(y.abs().max() / self._scale) > LARGEST_RETURN:
                 raise ValueError(
                     f"IQL learns from returns in the units of its data set, {float(self._scale):.3g}, and its squares "

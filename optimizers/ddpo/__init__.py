@@ -38,7 +38,8 @@ class DDPO(PolicyGradient):
 
     def losses(self) -> Iterator[Tensor]:
         """See `FineTuner.losses`; the proxy is another one in every round, so the history begins anew."""
-        self._known = None if self.history is None or not self.prompted else History(self.history)
+        several = self.prior.codec.prompts > 1  # starts are others in every rollout
+        self._known = None if self.history is None or not several else History(self.history)
         yield from super().losses()
 
     def centered(self, returns: Tensor, rollout: Rollout) -> Tensor:

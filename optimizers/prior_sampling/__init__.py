@@ -12,6 +12,8 @@ __all__ = ["PriorSampling"]
 class PriorSampling(Optimizer):
     """Asks and ships samples of the prior, and learns nothing."""
 
+    needs_scores = False
+
     def ask(self, n: int) -> Tensor:
         """See `Optimizer.ask`."""
         prior = self.problem.prior

@@ -89,7 +89,7 @@ class Sequential(Tuned):
         least = self.narrowest * spread(self.prior.sample(JUDGED, self.rng))
         done, undone = 0, 0
         for phase in self.phases * self.passes:
-            phase.x, phase.y = self.x, self.y
+            phase.follow(self)
             blocks, cuts = self.converge(phase, least)
             done, undone = done + blocks, undone + cuts
         self._numbers = {"blocks": float(done), "cuts": float(undone), "kl": float(self.phases[0].path_kl())}

@@ -51,9 +51,10 @@ class SFT(Matching):
     def scored(self, n: int) -> tuple[Tensor, Tensor]:
         """See `FineTuner.scored`: the likely ones, at least two."""
         z, reward = super().scored(n)
-        first = self.prior.encode(self.x[: self.problem.budget[0]])
         elbo = self.prior.elbo(z)
-        least = torch.minimum(self.prior.elbo(first).quantile(self.unlikely), elbo.topk(min(2, len(z))).values[-1])
+        least = torch.minimum(
+            self.prior.elbo(self.proposed()).quantile(self.unlikely), elbo.topk(min(2, len(z))).values[-1]
+        )
         likely = elbo >= least
         return z[likely], reward[likely]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Generator, Tensor
+from torch.optim import Adam
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from bbo_bench.core import Problem, State, UnsuitableError
 from bbo_bench.scale import Scale
@@ -112,12 +114,14 @@ class IQL:
 
     def predict(self, z: Tensor) -> Tensor:
         """Values of `n x latent_shape` plans, an `n`-dim tensor, differentiable in the latents."""
-        observation, action = self._data.steps(self._decode(z))
-        v = self.value(observation.flatten(0, 1)).reshape(observation.shape[:2])
-        q = self.action_value(observation.flatten(0, 1), action.flatten(0, 1)).reshape(v.shape)
-        return (q - v).sum(1) + (0 if self._data.relative else v[:, 0])
+        above, first = self._parts(z)
+        return above if self._data.relative else above + first
 
     __call__ = predict
+
+    def advantage(self, z: Tensor) -> Tensor:
+        """What the actions of `n x latent_shape` plans have above their states' values, summed, an `n`-dim tensor."""
+        return self._parts(z)[0]
 
     def value(self, observation: Tensor) -> Tensor:
         """V of `n x o` observations, an `n`-dim tensor."""
@@ -137,6 +141,13 @@ class IQL:
         self._q, self._target, self._v = ([w.to(device) for w in state[key]] for key in ("q", "target", "v"))
         self.error = state["error"]
 
+    def _parts(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Σ_t [Q(s_t, a_t) - V(s_t)] and V(s_0) of `n x latent_shape` plans."""
+        observation, action = self._data.steps(self._decode(z))
+        v = self.value(observation.flatten(0, 1)).reshape(observation.shape[:2])
+        q = self.action_value(observation.flatten(0, 1), action.flatten(0, 1)).reshape(v.shape)
+        return (q - v).sum(1), v[:, 0]
+
     def _twins(self, weights: Weights, both: Tensor) -> Tensor:
         return forward(weights, (both - self._mean) / self._std)
 
@@ -146,24 +157,30 @@ class IQL:
         both = torch.cat([data.observation, data.action], 1)
         following = (data.following - self._mean[:size]) / self._std[:size]
         reward, going = data.reward / self._scale, self.discount * (~data.done).to(data.reward)
-        weights = [w.requires_grad_(True) for w in (*self._q, *self._v)]
-        optimizer = torch.optim.Adam(weights, lr=self.learning_rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
+        nets = [[weight.requires_grad_(True) for weight in net] for net in (self._v, self._q)]
+        optimizers = [Adam(net, lr=self.learning_rate) for net in nets]
+        schedules = [CosineAnnealingLR(each, updates) for each in optimizers]
         for _ in range(updates):
             rows = torch.randint(len(both), (self.batch_size,), generator=rng, device=both.device)
             with torch.no_grad():
                 best = self._twins(self._target, both[rows]).amin(0)
-                goal = reward[rows] + going[rows] * forward(self._v, following[rows])[0]
             above = best - self.value(data.observation[rows]) / self._scale
             loss = (torch.where(above > 0, self.expectile, 1 - self.expectile) * above.square()).mean()
-            loss = loss + (self._twins(self._q, both[rows]) - goal).square().mean(1).sum()
+            _step(optimizers[0], schedules[0], loss)
+            with torch.no_grad():
+                goal = reward[rows] + going[rows] * forward(self._v, following[rows])[0]
+            loss = (self._twins(self._q, both[rows]) - goal).square().mean(1).sum()
             if start is not None and score is not None:
                 plans = torch.randint(len(start), (self.batch_size,), generator=rng, device=both.device)
                 loss = loss + (self._twins(self._q, start[plans]) - score[plans]).square().mean(1).sum()
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            optimizer.step()
-            schedule.step()
+            _step(optimizers[1], schedules[1], loss)
             for target, weight in zip(self._target, self._q, strict=True):
                 target.lerp_(weight.detach(), self.target_rate)
         self._q, self._v = copied(self._q), copied(self._v)
+
+
+def _step(optimizer: Adam, schedule: LRScheduler, loss: Tensor) -> None:
+    optimizer.zero_grad()
+    torch.autograd.backward(loss)
+    optimizer.step()
+    schedule.step()

@@ -1,7 +1,7 @@
 """The environment: a point on a line that moves as it is told, and is rewarded for where it is at each time.
 
-Source: Huh and Mohapatra, "Maximize Your Diffusion", arXiv:2502.12198, section 5 and eqs. 13 and 14; the numbers, which
-the paper does not give, are ours.
+Source: Huh and Mohapatra, "Maximize Your Diffusion", arXiv:2502.12198, section 4.1 and eqs. 13 and 14; the numbers,
+which the paper does not give, are ours.
 """
 
 from __future__ import annotations

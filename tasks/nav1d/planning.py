@@ -7,7 +7,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from bbo_bench.tasks.nav1d.environment import ETA, HORIZON, SIZE, followed, returns, rewards
+from bbo_bench.tasks.nav1d.environment import ETA, HORIZON, SIZE, advance, followed, returns, rewards
 
 CELLS = 2000
 """Intervals of the grid of positions; its step divides ETA, so that actions lead from point to point."""
@@ -67,6 +67,27 @@ def act(time: Tensor, position: Tensor) -> Tensor:
     """`n` best actions at `n` positions and times, those of the nearest points of the grid."""
     _, action = optimal()
     return action[time, ((position.double() + SIZE) * CELLS / (2 * SIZE)).round().long()].to(position)
+
+
+def expectile_values(tau: float, cells: int = 400) -> tuple[Tensor, Tensor]:
+    """`cells + 1` positions, and what implicit Q-learning should say of them on a random policy's data.
+
+    `cells + 1 x H` values: V_t(s) = r_t(s) + the τ-expectile of V_{t+1}(f(s, a)) over uniform actions.
+    """
+    s = grid(cells)
+    reward = rewards(s[:, None].expand(-1, HORIZON))
+    action = torch.linspace(-1, 1, 81, dtype=torch.double).expand(len(s), -1)
+    place = (advance(s[:, None].expand_as(action), action) + SIZE) * cells / (2 * SIZE)
+    low = place.long().clamp(max=cells - 1)
+    values = [reward[:, -1]]
+    for t in reversed(range(HORIZON - 1)):
+        ahead = values[-1][low].lerp(values[-1][low + 1], place - low)
+        level = ahead.mean(1, keepdim=True)
+        for _ in range(50):
+            weight = torch.where(ahead > level, tau, 1 - tau)
+            level = (weight * ahead).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
+        values.append(reward[:, t] + level[:, 0])
+    return s, torch.stack(values[::-1], 1)
 
 
 def best_plan() -> tuple[Tensor, Tensor]:

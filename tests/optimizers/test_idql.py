@@ -1,5 +1,7 @@
 """IDQL: how a critic chooses among plans that start alike."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -29,6 +31,26 @@ def test_greedy_takes_the_best_softmax_draws_and_expectation_averages():
     torch.testing.assert_close(torch.bincount(drawn.long()) / len(drawn), share, atol=0.03, rtol=0)
     mean = idql(choice="expectation", temperature=0.5).chosen(z, value)[:, 1]
     torch.testing.assert_close(mean, (share @ torch.tensor([0.0, 1.0, 2.0])).expand(5000))
+
+
+def test_the_weights_of_an_expectile_critic_count_only_signs():
+    optimizer = idql(choice="expectile")
+    assert optimizer.proxy.expectile == 0.7
+    z, _ = candidates()
+    share = torch.tensor([0.3, 0.7, 0.7]) / 1.7
+    advantage = torch.tensor([-5.0, 0.0, 0.1]).expand(5000, -1)
+    assert torch.allclose(optimizer.shares(advantage), share)
+    drawn = optimizer.chosen(z, advantage)[:, 1]
+    torch.testing.assert_close(torch.bincount(drawn.long()) / len(drawn), share, atol=0.03, rtol=0)
+
+
+def test_advantages_are_values_without_that_of_the_start():
+    critic = idql().proxy
+    z = torch.randn(20, 2, generator=generator(3))
+    observation, _ = critic._data.steps(critic._decode(z))
+    torch.testing.assert_close(critic.advantage(z) + critic.value(observation[:, 0]), critic.predict(z))
+    critic._data = replace(critic._data, relative=True)
+    torch.testing.assert_close(critic.advantage(z), critic.predict(z))
 
 
 def test_more_candidates_are_better_and_starts_stay_the_priors():

@@ -10,29 +10,11 @@ from bbo_bench.plugins import find
 from bbo_bench.seeding import generator
 from bbo_bench.surrogate.critic import IQL
 from bbo_bench.tasks.nav1d.data import observed
-from bbo_bench.tasks.nav1d.environment import HORIZON, SIZE, advance, rewards
+from bbo_bench.tasks.nav1d.environment import HORIZON
+from bbo_bench.tasks.nav1d.planning import expectile_values
 from bbo_bench.testing.probe import Probe, SequenceProbe, problem_of
 
 EXPECTILE = 0.7
-CELLS = 400
-
-
-def expectile_values(tau):
-    """V_t(s) = r_t(s) + the τ-expectile of V_{t+1}(f(s, a)) over uniform actions, on a grid: `CELLS + 1 x H`."""
-    s = torch.linspace(-SIZE, SIZE, CELLS + 1, dtype=torch.double)
-    reward = rewards(s[:, None].expand(-1, HORIZON))
-    action = torch.linspace(-1, 1, 81, dtype=torch.double).expand(len(s), -1)
-    place = (advance(s[:, None].expand_as(action), action) + SIZE) * CELLS / (2 * SIZE)
-    low = place.long().clamp(max=CELLS - 1)
-    values = [reward[:, -1]]
-    for t in reversed(range(HORIZON - 1)):
-        ahead = values[-1][low].lerp(values[-1][low + 1], place - low)
-        level = ahead.mean(1, keepdim=True)
-        for _ in range(50):
-            weight = torch.where(ahead > level, tau, 1 - tau)
-            level = (weight * ahead).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
-        values.append(reward[:, t] + level[:, 0])
-    return s, torch.stack(values[::-1], 1)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import numpy as np
 from hydra.utils import instantiate
 from torch import Generator, Tensor
 
-from bbo_bench.core import Optimizer, Problem, State
+from bbo_bench.core import Optimizer, Problem, State, Transitions
 from bbo_bench.device import limited_threads
 from bbo_bench.fingerprint import fingerprint
 from bbo_bench.loop import Build, OptimizerError, check_whole
@@ -48,6 +48,8 @@ def apart(settings: Mapping[str, Any], threads: int) -> Iterator[Build]:
 class _Apart(Optimizer):
     """Hands every call on. What comes back is read as tensors, numbers and words; nothing in it is executed."""
 
+    needs_scores = False  # the one at the other end says it
+
     def __init__(self, problem: Problem, rng: Generator, connection: Connection) -> None:
         super().__init__(problem, rng)
         self._connection, self._name = connection, type(self).__name__
@@ -59,6 +61,9 @@ class _Apart(Optimizer):
 
     def tell(self, x: Tensor, y: Tensor) -> None:
         self._call("tell", x, y)
+
+    def observe(self, transitions: Transitions) -> None:
+        self._call("observe", *transitions)
 
     def recommend(self, n: int) -> Tensor:
         x: Tensor = self._moved(self._call("recommend", n))
@@ -143,6 +148,8 @@ class _Served:
             self._rng.manual_seed(seed)
         if method != "load_state_dict":  # which is loaded from the host
             arguments = tuple(each.to(self._rng.device) if isinstance(each, Tensor) else each for each in arguments)
+        if method == "observe":
+            arguments = (Transitions(*arguments),)
         value = getattr(self._optimizer, method)(*arguments)
         if method == "diagnostics":  # in every round
             check_whole(type(self._optimizer).__name__, self._problem, self._whole)

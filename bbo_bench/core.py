@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from torch import Generator, Tensor
@@ -76,6 +76,21 @@ class Prior(ABC):
         """This prior with its tensors on `device`."""
 
 
+class Transitions(NamedTuple):
+    """Steps of an environment."""
+
+    observation: Tensor
+    """`n x o`."""
+    action: Tensor
+    """`n x a`."""
+    reward: Tensor
+    """`n` rewards; a return is their sum."""
+    following: Tensor
+    """`n x o`: the observations that follow."""
+    done: Tensor
+    """`n` bools: whether the episode ends there."""
+
+
 @dataclass(frozen=True)
 class Offline:
     """What the data set of a control task tells of its environment: transitions with their rewards."""
@@ -96,6 +111,8 @@ class Offline:
     """Bools of a plan's shape: what of it is its first observation, which a planner is given."""
     relative: bool = False
     """Whether a plan's score is not its return, but what that has above the best one from its first observation."""
+    executed: bool = False
+    """Whether `Task.executed` tells the transitions of plans that are queried."""
 
     def __post_init__(self) -> None:
         """Refuse transitions that do not belong together.
@@ -192,6 +209,10 @@ class Task(ABC):
         """The transitions of the data that the prior is trained on, where designs are plans in an environment."""
         return None
 
+    def executed(self, x: Tensor) -> Transitions | None:
+        """The transitions that executing `n x shape` plans adds to those of `offline`; None where there is none."""
+        return None
+
     def control(self) -> Control | None:
         """How plans are made from what is observed and executed, where designs are plans from a given start."""
         return None
@@ -267,6 +288,9 @@ class Optimizer(ABC):
     @abstractmethod
     def tell(self, x: Tensor, y: Tensor) -> None:
         """Learn from `n x shape` designs and their `n` noisy scores, all finite."""
+
+    def observe(self, transitions: Transitions) -> None:  # noqa: B027 - most have no use for it
+        """Take up what executing the asked plans has shown, before their scores are told; nothing by default."""
 
     @abstractmethod
     def recommend(self, n: int) -> Tensor:

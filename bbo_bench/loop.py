@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from bbo_bench.control.evaluation import ControlEvaluator
 from bbo_bench.control.planning import Plans
-from bbo_bench.core import Optimizer, Problem, Task
+from bbo_bench.core import Optimizer, Problem, Task, Transitions
 from bbo_bench.device import precise
 from bbo_bench.domains import Captioned
 from bbo_bench.evaluation import Evaluator
@@ -220,6 +220,8 @@ class Loop:
         self._evaluator.budget = (*self._budget.rounds[:i], n)
         with _phase("tell", seconds, self._bar):
             self._reseed("tell", i)
+            if n and (seen := self._task.executed(x.cpu().clone())) is not None:
+                self.optimizer.observe(Transitions(*(each.to(self._device) for each in seen)))
             self.optimizer.tell(x.clone(), scores.observed.to(self._device, precise(self._device), copy=True))
         x = x.cpu()
         self._queried = torch.cat([self._queried, x]) if i else x

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from bbo_bench.alignment.groups import deviations
-from bbo_bench.core import Optimizer, Problem, State, UnsuitableError
+from bbo_bench.core import Optimizer, Problem, State, Transitions, UnsuitableError
 from bbo_bench.device import precise
 from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.domains import Captioned
@@ -87,6 +87,11 @@ class Generative(Optimizer):
                 self._typical = self.proxy.predict(self.prior.sample(TYPICAL, self.rng)).detach()
         self._told += 1
         self.learn()
+
+    def observe(self, transitions: Transitions) -> None:
+        """See `Optimizer.observe`: a critic learns from them."""
+        if isinstance(self.proxy, IQL):
+            self.proxy.extend(transitions)
 
     def follow(self, other: Generative) -> None:
         """Take up what another one on the same problem has been told."""

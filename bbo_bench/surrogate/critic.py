@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import accumulate, pairwise
+
 import torch
 from torch import Generator, Tensor
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from bbo_bench.core import Problem, State, UnsuitableError
+from bbo_bench.core import Problem, State, Transitions, UnsuitableError
 from bbo_bench.scale import Scale
 from bbo_bench.surrogate.networks import Weights, copied, forward, initial
 
@@ -23,12 +25,13 @@ class IQL:
     return where Q(s, a) = r + V(s'), γ = 1, and the states are what the actions lead to. Where scores are relative to
     the first observation, V(s_0) is left out.
 
-    It learns from the data set at the first `fit`. With `online` it learns at every fit from the queried plans too,
-    whose scores are H-step returns of Q(s_0, a_0).
+    It learns from the data set at the first `fit`. With `online` it learns at every fit from queried plans too: from
+    the transitions of executing them, half of a batch, where the task tells them; else their scores are H-step returns
+    of Q(s_0, a_0).
 
     Args:
         updates: Gradient steps on the data set.
-        online: Gradient steps per fit that see queried plans; 0 is offline.
+        online: Gradient steps per fit that see what was queried; 0 is offline.
         batch_size: Transitions, and plans, per gradient step.
         width: Size of the two hidden layers.
         learning_rate: Adam's first; it falls to 0 by a cosine.
@@ -67,6 +70,7 @@ class IQL:
         self.target_rate, self.discount = target_rate, discount
         self.error = float("nan")
         """Root mean squared error of the queried plans' values before the last fit, in standard deviations."""
+        self._seen: Transitions | None = None
         self._q: Weights = []
         self._target: Weights = []
         self._v: Weights = []
@@ -83,13 +87,19 @@ class IQL:
                 "a critic learns from the transitions of a control task's data set, and this task has none: "
                 "choose a task such as nav1d, or a proxy that learns from scores: bbo_bench.surrogate.ensemble.Ensemble"
             )
-        if problem.offline.relative and self.online:
+        if problem.offline.relative and self.online and not problem.offline.executed:
             raise ValueError("scores that are relative to the first observation are no returns: set online=0")
         data = self._data = problem.offline
         self._decode = problem.prior.decode
         both = torch.cat([data.observation, data.action], 1)
         self._mean, self._std = both.mean(0), both.std(0).clamp(min=1e-6)
         self._scale = (data.reward.sum() / data.done.sum().clamp(min=1)).abs().clamp(min=1e-6)  # a usual return
+
+    def extend(self, transitions: Transitions) -> None:
+        """Add what executing plans has shown to what the next `fit` learns from, if it is online."""
+        if self.online:
+            before = self._seen or Transitions(*(each[:0] for each in transitions))
+            self._seen = Transitions(*map(torch.cat, zip(before, transitions, strict=True)))
 
     def fit(self, z: Tensor, y: Tensor, rng: Generator) -> None:
         """Learn from the data set, once; then, if online, from `n x latent_shape` plans with their `n` scores too."""
@@ -99,10 +109,12 @@ class IQL:
             self._q = initial(2, [size, *sizes], self._mean, rng)
             self._v = initial(1, [self._data.observation.shape[1], *sizes], self._mean, rng)
             self._target = copied(self._q)
-            self._train(self.updates, None, None, rng)
+            self._train(self.updates, None, None, None, rng)
         if len(y):
             self.error = float((self.predict(z).detach() - y).square().mean().sqrt() / Scale.of(y).std)
-        if self.online and len(y):
+        if self.online and self._seen is not None:
+            self._train(self.online, self._seen, None, None, rng)
+        elif self.online and len(y):
             if float(y.abs().max() / self._scale) > LARGEST_RETURN:
                 raise ValueError(
                     f"IQL learns from returns in the units of its data set, {float(self._scale):.3g}, and its squares "
@@ -110,7 +122,7 @@ class IQL:
                 )
             observation, action = self._data.steps(self._decode(z))
             start = torch.cat([observation[:, 0], action[:, 0]], 1)
-            self._train(self.online, start, (y / self._scale).to(start.dtype), rng)
+            self._train(self.online, None, start, (y / self._scale).to(start.dtype), rng)
 
     def predict(self, z: Tensor) -> Tensor:
         """Values of `n x latent_shape` plans, an `n`-dim tensor, differentiable in the latents."""
@@ -134,12 +146,15 @@ class IQL:
 
     def state_dict(self) -> State:
         """All that `fit` has changed."""
-        return {"q": self._q, "target": self._target, "v": self._v, "error": self.error}
+        seen = {} if self._seen is None else {"seen": list(self._seen)}
+        return {"q": self._q, "target": self._target, "v": self._v, "error": self.error} | seen
 
     def load_state_dict(self, state: State, device: torch.device) -> None:
         """Take up a state that `state_dict` gave."""
         self._q, self._target, self._v = ([w.to(device) for w in state[key]] for key in ("q", "target", "v"))
         self.error = state["error"]
+        if "seen" in state:
+            self._seen = Transitions(*(each.to(device) for each in state["seen"]))
 
     def _parts(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Σ_t [Q(s_t, a_t) - V(s_t)] and V(s_0) of `n x latent_shape` plans."""
@@ -152,19 +167,28 @@ class IQL:
         return forward(weights, (both - self._mean) / self._std)
 
     @torch.enable_grad()
-    def _train(self, updates: int, start: Tensor | None, score: Tensor | None, rng: Generator) -> None:
-        data, size = self._data, self._data.observation.shape[1]
-        both = torch.cat([data.observation, data.action], 1)
-        following = (data.following - self._mean[:size]) / self._std[:size]
-        reward, going = data.reward / self._scale, self.discount * (~data.done).to(data.reward)
+    def _train(
+        self, updates: int, seen: Transitions | None, start: Tensor | None, score: Tensor | None, rng: Generator
+    ) -> None:
+        data = self._data
+        sets = [Transitions(data.observation, data.action, data.reward, data.following, data.done)]
+        sets += [] if seen is None else [seen]
+        spans = list(pairwise([0, *accumulate(len(each.reward) for each in sets)]))
+        observation, action, reward, following, done = map(torch.cat, zip(*sets, strict=True))
+        size = observation.shape[1]
+        both = torch.cat([observation, action], 1)
+        following = (following - self._mean[:size]) / self._std[:size]
+        reward, going = reward / self._scale, self.discount * (~done).to(reward)
         nets = [[weight.requires_grad_(True) for weight in net] for net in (self._v, self._q)]
         optimizers = [Adam(net, lr=self.learning_rate) for net in nets]
         schedules = [CosineAnnealingLR(each, updates) for each in optimizers]
         for _ in range(updates):
-            rows = torch.randint(len(both), (self.batch_size,), generator=rng, device=both.device)
+            share = self.batch_size // len(sets)
+            drawn = [torch.randint(*ends, (share,), generator=rng, device=both.device) for ends in spans]
+            rows = torch.cat(drawn)
             with torch.no_grad():
                 best = self._twins(self._target, both[rows]).amin(0)
-            above = best - self.value(data.observation[rows]) / self._scale
+            above = best - self.value(observation[rows]) / self._scale
             loss = (torch.where(above > 0, self.expectile, 1 - self.expectile) * above.square()).mean()
             _step(optimizers[0], schedules[0], loss)
             with torch.no_grad():

@@ -11,9 +11,9 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import one_hot
 
-from bbo_bench.control.environment import Environment, Step
+from bbo_bench.control.environment import Environment, Step, execute
 from bbo_bench.control.planning import Control
-from bbo_bench.core import Offline
+from bbo_bench.core import Offline, Transitions
 from bbo_bench.diffusion.codecs import Standardize, Started
 from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.domains import Box
@@ -136,7 +136,16 @@ class Nav1DPlanner(DiffusionTask):
     def offline(self) -> Offline:
         """See `Task.offline`; what comes after the end of an episode is worth nothing, whatever one does."""
         data = transitions(self._trajectories[:TRAINING])
-        return replace(data, **_with_end(data), steps=steps, given=given(), relative=True)
+        return replace(data, **_with_end(data), steps=steps, given=given(), relative=True, executed=True)
+
+    def executed(self, x: Tensor) -> Transitions:
+        """See `Task.executed`: to the end of an episode, or of the plan."""
+        outcome = execute(self.played.environment, x[:, 0, :2].double(), actions(x))
+        state, after = outcome.states[:, :-1].flatten(0, 1), outcome.states[:, 1:].flatten(0, 1)
+        inside, done = clock(state[:, 1]) < HORIZON, clock(state[:, 1]) == HORIZON - 1
+        action, reward = actions(x).flatten(0, 1), outcome.rewards.flatten()
+        seen = Transitions(seen_by_critics(state), action, reward.float(), seen_by_critics(after), done)
+        return Transitions(*(each[inside] for each in seen))
 
     def control(self) -> Control:
         """See `Task.control`."""
@@ -229,9 +238,14 @@ def actions(x: Tensor) -> Tensor:
 
 def steps(x: Tensor) -> tuple[Tensor, Tensor]:
     """Observations `n x 16 x (1 + H)`, their time a one-hot vector, zero after the end, and actions `n x 16 x 1`."""
+    return seen_by_critics(x), x[..., 2:]
+
+
+def seen_by_critics(x: Tensor) -> Tensor:
+    """`n x ... x (1 + H)` positions, and times as one-hot vectors, zero after the end, of positions and times first."""
     time = clock(x[..., 1].detach())
     row = one_hot(time.clamp(0, HORIZON), HORIZON + 1)[..., :HORIZON]
-    return torch.cat([x[..., :1], row.to(x)], -1), x[..., 2:]
+    return torch.cat([x[..., :1], row.to(x)], -1).float()
 
 
 def clock(time: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ from hydra.utils import instantiate
 
 from bbo_bench.plugins import find
 from bbo_bench.seeding import generator
+from bbo_bench.surrogate.critic import IQL
 from bbo_bench.tasks.nav1d.environment import HORIZON, SIZE
-from bbo_bench.tasks.nav1d.planner import LENGTH, Nav1DPlanner, given, started, steps, windows
+from bbo_bench.tasks.nav1d.planner import LENGTH, Nav1DPlanner, given, rewarded, started, steps, windows
 from bbo_bench.tasks.nav1d.planning import value
 
 FREE = {"partial": 0.98, "full": 0.91, "expert": 0.97}
@@ -93,3 +94,45 @@ def test_starts_come_in_groups_to_be_compared_and_by_turns_where_they_are_ones_o
         assert prior.codec.turns == 3
     assert sorted(torch.bincount(torch.cdist(x[:, given()], own[:, given()]).argmin(1)).tolist()) == [2, 2, 3]
     assert prior.codec.turns == 1
+
+
+def test_executing_plans_shows_what_happens_not_what_was_planned():
+    task = planner()
+    x = task.reference()[:50]
+    lies = x.clone()
+    lies[:, 1:, 0] += 1.0
+    seen = task.executed(lies)
+    inside = (x[..., 1] < HORIZON).flatten()
+    position, time, action = x.flatten(0, 1)[inside].unbind(1)
+    assert torch.allclose(seen.observation[:, 0], position, atol=1e-5)
+    assert (seen.observation[:, 1:].argmax(1) == time).all() and torch.equal(seen.action[:, 0], action)
+    assert torch.equal(seen.done, time == HORIZON - 1)
+    assert torch.allclose(seen.reward.double(), rewarded(time, position.double()), atol=1e-5)
+    going = ~seen.done[:-1]
+    same_plan = (torch.arange(len(x)).repeat_interleave(LENGTH)[inside].diff() == 0) & going
+    assert torch.allclose(seen.following[:-1][same_plan], seen.observation[1:][same_plan])
+    assert (seen.following[seen.done][:, 1:] == 0).all()
+
+
+def test_a_critic_learns_from_what_executed_plans_have_shown():
+    task = planner()
+    problem = task.problem((64,), torch.device("cpu"))
+    position = torch.linspace(-1, 1, 64)
+    x = started(torch.stack([position, torch.zeros(64)], 1))
+    x[:, :, 0], x[..., 2] = position[:, None], 1.0  # straight to the right, which a random policy never does
+    errors = {}
+    for online in (0, 800):
+        critic = IQL(updates=800, online=online, batch_size=256)
+        critic.bind(problem)
+        critic.extend(task.executed(x))
+        critic.fit(problem.prior.encode(x), task.evaluate(x), generator(0))
+        seen = task.executed(x)
+        with torch.no_grad():
+            goal = seen.reward + critic.value(seen.following) * ~seen.done
+            errors[online] = float((critic.action_value(seen.observation, seen.action) - goal).abs().mean())
+        assert ("seen" in critic.state_dict()) == bool(online)
+    assert errors[800] < 0.7 * errors[0]
+    other = IQL(updates=800, online=800)
+    other.bind(problem)
+    other.load_state_dict(critic.state_dict(), torch.device("cpu"))
+    assert torch.equal(other._seen.reward, critic._seen.reward)

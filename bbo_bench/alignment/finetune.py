@@ -238,7 +238,8 @@ class FineTuner(Tuned):
         """Fresh samples of the policy; without a proxy they are learnt from, and their trajectories are kept."""
         if self.proxy is not None:
             return super().ask(n)
-        self._asked = self.fresh(n)
+        with self.prior.codec.comparing():
+            self._asked = self.fresh(n)
         return self.prior.decode(self._asked.x0)
 
     def tell(self, x: Tensor, y: Tensor) -> None:

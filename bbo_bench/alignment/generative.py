@@ -86,7 +86,8 @@ class Generative(Optimizer):
             if self._typical is None and not any(self.problem.budget):
                 self._typical = self.proxy.predict(self.prior.sample(TYPICAL, self.rng)).detach()
         self._told += 1
-        self.learn()
+        with self.prior.codec.comparing():
+            self.learn()
 
     def observe(self, transitions: Transitions) -> None:
         """See `Optimizer.observe`: a critic learns from them."""

@@ -59,6 +59,11 @@ class Codec(nn.Module):
         )
         yield
 
+    @contextmanager
+    def comparing(self) -> Iterator[None]:
+        """Several designs are made from every start in the meantime, one after the other, so that they compare."""
+        yield
+
     def prompt(self, z: Tensor) -> Tensor:
         """Numbers of the prompts, or of the starts, of `n x latent_shape` latents; 0 where there are none.
 
@@ -215,17 +220,17 @@ class Started(Codec):
         inner: Maps designs to latents and back, each number by itself.
         given: Bools of a latent's shape: which of its numbers are given.
         starts: `m x shape` designs whose given part others are made from, by turns, from a random one on.
-        copies: How many designs in a row are made from a start, to be compared.
+        alike: How many designs are made from one start where they are to be compared.
     """
 
     starts: Tensor
 
-    def __init__(self, inner: Codec, given: Tensor, starts: Tensor, copies: int = 8) -> None:
+    def __init__(self, inner: Codec, given: Tensor, starts: Tensor, alike: int = 8) -> None:
         super().__init__()
         self.inner, self.lossy, self.latent_shape = inner, inner.lossy, inner.latent_shape
         self.given = given
         self.register_buffer("starts", starts, persistent=False)
-        self.copies, self._turns = copies, 1
+        self.alike, self._copies, self._turns = alike, 1, 1
 
     @property
     def turns(self) -> int:
@@ -240,19 +245,28 @@ class Started(Codec):
     def context(self, n: int, rng: Generator) -> Tensor:
         """See `Codec.context`."""
         first = torch.randint(len(self.starts), (), generator=rng, device=rng.device)
-        turn = torch.arange(n, device=rng.device).div(self.copies, rounding_mode="floor")
+        turn = torch.arange(n, device=rng.device).div(self._copies, rounding_mode="floor")
         return self.encode(self.starts[(first + turn) % len(self.starts)])
 
     @contextmanager
     def drawing(self, contexts: range | Tensor) -> Iterator[None]:
         """See `Codec.drawing`: from the given part of `m x shape` designs, one each by turns."""
-        before = self.starts, self.copies, self._turns
+        before = self.starts, self._turns
         self.starts = torch.as_tensor(contexts, device=self.starts.device)
-        self.copies, self._turns = 1, len(self.starts)
+        self._turns = len(self.starts)
         try:
             yield
         finally:
-            self.starts, self.copies, self._turns = before
+            self.starts, self._turns = before
+
+    @contextmanager
+    def comparing(self) -> Iterator[None]:
+        """See `Codec.comparing`."""
+        self._copies = self.alike
+        try:
+            yield
+        finally:
+            self._copies = 1
 
     def prompt(self, z: Tensor) -> Tensor:
         """See `Codec.prompt`."""
@@ -270,7 +284,7 @@ class Started(Codec):
     def moved(self, device: torch.device) -> Self:
         """A copy on `device`."""
         assert self.given is not None
-        return type(self)(self.inner.moved(device), self.given.to(device), self.starts.to(device), self.copies)
+        return type(self)(self.inner.moved(device), self.given.to(device), self.starts.to(device), self.alike)
 
 
 class OneHot(Codec):

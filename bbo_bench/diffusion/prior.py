@@ -140,10 +140,11 @@ class DiffusionPrior(Prior):
         moved.transition = moved.transition.to(device)
         return moved
 
-    def save(self, folder: Path) -> None:
-        """Write the weights of denoiser and codec to `folder`."""
-        parts = {"denoiser": self.denoiser, "codec": self.codec}
-        tensors = {f"{part}.{key}": t.cpu() for part, net in parts.items() for key, t in net.state_dict().items()}
+    def save(self, folder: Path, precision: torch.dtype = torch.float32) -> None:
+        """Write the weights of denoiser and codec to `folder`, the denoiser's in `precision`."""
+        parts = {"denoiser": self.denoiser.state_dict(), "codec": self.codec.state_dict()}
+        parts["denoiser"] = {key: t.to(precision) for key, t in parts["denoiser"].items()}
+        tensors = {f"{part}.{key}": t.cpu() for part, weights in parts.items() for key, t in weights.items()}
         (folder / WEIGHTS).write_bytes(save(tensors))  # save_file hides files from other users
 
     @classmethod

@@ -124,6 +124,8 @@ def train_prior(task: DiffusionTask, name: str, folder: Path | None = None, devi
     loss = fit(prior.denoiser, prior.scheduler, codec.encode(data).to(device), rng, **settings)
     prior.denoiser.requires_grad_(False)
     prior = prior.to(torch.device("cpu"))
+    precision = getattr(torch, recipe.get("precision", "float32"))
+    prior.denoiser.load_state_dict({key: t.to(precision) for key, t in prior.denoiser.state_dict().items()})
     recipe["made"] = {
         "command": f"bbo-bench prior train task={name}",
         "data_sha256": hashlib.sha256(data.numpy().tobytes()).hexdigest(),
@@ -131,7 +133,7 @@ def train_prior(task: DiffusionTask, name: str, folder: Path | None = None, devi
         "loss": round(loss, 5),
         "quality": quality(task, prior.decode(prior.sample(len(task.reference()), generator(0, "quality")))),
     }
-    prior.save(folder)
+    prior.save(folder, precision)
     _write_made((task.folder / RECIPE).read_text(), recipe["made"], folder)
     return recipe
 

@@ -85,7 +85,9 @@ def test_what_is_not_a_data_set_is_refused():
 
 def test_starts_come_in_groups_to_be_compared_and_by_turns_where_they_are_ones_own():
     prior = planner().prior()
-    z = prior.noise(24, generator(0))
+    assert len(prior.codec.prompt(prior.noise(24, generator(0))).unique()) == 24
+    with prior.codec.comparing():
+        z = prior.noise(24, generator(0))
     assert torch.bincount(prior.codec.prompt(z)).tolist() == [8, 8, 8]
     assert prior.codec.turns == 1
     own = started(torch.tensor([[-SIZE, 0.0], [2.0, 3.0], [4.0, 7.0]]))

@@ -6,7 +6,7 @@ import pickle
 import signal
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
@@ -64,6 +64,15 @@ class _Apart(Optimizer):
 
     def observe(self, transitions: Transitions) -> None:
         self._call("observe", *transitions)
+
+    @contextmanager
+    def drawing(self, contexts: Tensor) -> Iterator[None]:
+        with super().drawing(contexts):
+            self._call("draw", contexts)
+            try:
+                yield
+            finally:
+                self._call("draw")
 
     def recommend(self, n: int) -> Tensor:
         x: Tensor = self._moved(self._call("recommend", n))
@@ -136,6 +145,7 @@ class _Served:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._build: Build = instantiate(settings, _convert_="all", _partial_=True)
+        self._drawing = ExitStack()
 
     def call(self, method: str, seed: int, arguments: tuple[Any, ...]) -> Any:
         if method == "__init__":
@@ -150,6 +160,11 @@ class _Served:
             arguments = tuple(each.to(self._rng.device) if isinstance(each, Tensor) else each for each in arguments)
         if method == "observe":
             arguments = (Transitions(*arguments),)
+        if method == "draw":  # until it is called without anything
+            self._drawing.close()
+            for contexts in arguments:
+                self._drawing.enter_context(self._optimizer.drawing(contexts))
+            return None
         value = getattr(self._optimizer, method)(*arguments)
         if method == "diagnostics":  # in every round
             check_whole(type(self._optimizer).__name__, self._problem, self._whole)

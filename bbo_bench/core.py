@@ -7,9 +7,10 @@ domains, priors and optimizers live on the device that a run names; the oracle i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
@@ -89,6 +90,14 @@ class Transitions(NamedTuple):
     """`n x o`: the observations that follow."""
     done: Tensor
     """`n` bools: whether the episode ends there."""
+
+
+@runtime_checkable
+class Contextual(Protocol):
+    """A prior that makes designs for prompts, or from given starts."""
+
+    def drawing(self, contexts: range | Tensor) -> AbstractContextManager[None]:
+        """Samples are for the prompts of these numbers alone, or from the starts of these designs, in the meantime."""
 
 
 @dataclass(frozen=True)
@@ -303,6 +312,18 @@ class Optimizer(ABC):
     @abstractmethod
     def load_state_dict(self, state: State) -> None:
         """Take up a state that `state_dict` gave."""
+
+    @contextmanager
+    def drawing(self, contexts: Tensor) -> Iterator[None]:
+        """Designs are made for the prompts of these numbers, or from the starts of these designs, in the meantime.
+
+        Raises:
+            ValueError: If the problem's prior knows of neither.
+        """
+        if not isinstance(self.problem.prior, Contextual):
+            raise ValueError(f"expected a prior with `drawing`, got {type(self.problem.prior).__name__}")
+        with self.problem.prior.drawing(contexts):
+            yield
 
     def predict(self, x: Tensor) -> Tensor | None:
         """Predicted scores of `n x shape` designs in the score's own units, or None without a model of the score."""

@@ -26,7 +26,7 @@ from bbo_bench.loggers import Logger
 from bbo_bench.metrics.distinct import check_size
 from bbo_bench.oracle import Oracle, Scores
 from bbo_bench.progress import shown
-from bbo_bench.prompts import PromptedEvaluator, Prompting
+from bbo_bench.prompts import PromptedEvaluator
 from bbo_bench.provenance import peak_memory, provenance, reset_peak_memory
 from bbo_bench.record import Record, Round
 from bbo_bench.seeding import derive, generator, single_precision
@@ -160,13 +160,8 @@ class Loop:
         if record.state is not None:
             self.optimizer.load_state_dict(record.state)
         self._control = task.control()
-        judge = (
-            PromptedEvaluator
-            if isinstance(task.domain, Captioned)
-            else ControlEvaluator
-            if self._control
-            else Evaluator
-        )
+        judge = ControlEvaluator if self._control else Evaluator
+        judge = PromptedEvaluator if isinstance(task.domain, Captioned) else judge
         self._evaluator = judge(task, ours.prior, budget.evaluation, budget.validation, budget.rounds, seed, device)
         self._task, self._budget, self._seed, self._device = task, budget, seed, device
         self._record, self._bar = record, bar
@@ -282,23 +277,22 @@ class Loop:
         """Plans are made from where held-out ones begin, the same for all methods, in the meantime."""
         if self._control is None:
             return nullcontext()
-        assert isinstance(self._problem.prior, Prompting)
-        return self._problem.prior.drawing(self._task.reference()[: self._evaluator.size].to(self._device))
+        return self.optimizer.drawing(self._task.reference()[: self._evaluator.size].to(self._device))
 
     def _of_held_out(self, i: int, n: int) -> Tensor:
         """`n` designs for the prompts that are never asked for."""
-        domain, prior = self._problem.domain, self._problem.prior
-        assert isinstance(domain, Captioned) and isinstance(prior, Prompting)
+        domain = self._problem.domain
+        assert isinstance(domain, Captioned)
         self._reseed("held out", i)
-        with prior.drawing(domain.held_out):
+        with self.optimizer.drawing(torch.as_tensor(domain.held_out, device=self._device)):
             return self._checked(self.optimizer.recommend(n), n, "recommend", domain.held_out).cpu()
 
     def _plans(self, observation: Tensor, n: int) -> Plans:
         """`n` plans of the optimizer's from each of some observations."""
-        control, prior, offline = self._control, self._problem.prior, self._problem.offline
-        assert control is not None and isinstance(prior, Prompting) and offline is not None
+        control, offline = self._control, self._problem.offline
+        assert control is not None and offline is not None
         started = control.started(observation).to(self._device)
-        with prior.drawing(started):
+        with self.optimizer.drawing(started):
             x = self._checked(self.optimizer.recommend(len(started) * n), len(started) * n, "recommend")
         apart = torch.cdist(x[:, offline.given], started[:, offline.given], compute_mode=EXACT)
         whose = apart.argmin(1)

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from bbo_bench.core import Prior, Task
+from bbo_bench.core import Contextual, Prior, Task
 from bbo_bench.domains import Captioned
 from bbo_bench.evaluation import Evaluator
 from bbo_bench.metrics import distinct
 from bbo_bench.names import HELD_OUT
 from bbo_bench.oracle import TaskError
-
-
-@runtime_checkable
-class Prompting(Protocol):
-    """A prior that makes designs for prompts, or from given starts."""
-
-    def drawing(self, contexts: range | Tensor) -> AbstractContextManager[None]:
-        """Samples are for the prompts of these numbers alone, or from the starts of these designs, in the meantime."""
 
 
 class PromptedEvaluator:
@@ -54,7 +44,7 @@ class PromptedEvaluator:
         device: torch.device | str = "cpu",
     ) -> None:
         domain = task.domain
-        if not isinstance(domain, Captioned) or not isinstance(prior, Prompting):
+        if not isinstance(domain, Captioned) or not isinstance(prior, Contextual):
             raise TaskError(
                 f"{type(task).__name__} needs a Captioned domain, and a prior that draws prompts, as a DiffusionPrior "
                 f"does whose codec is Prompted, got {type(domain).__name__} and {type(prior).__name__}"

@@ -3,12 +3,13 @@
 from multiprocessing import resource_sharer
 
 import pytest
+from omegaconf import OmegaConf
 
 from bbo_bench.apart import apart
 from bbo_bench.plugins import find
 from bbo_bench.seeding import generator
-from bbo_bench.testing import Probe
-from bbo_bench.testing.probe import FILES, problem_of
+from bbo_bench.testing import Probe, PromptedProbe
+from bbo_bench.testing.probe import FILES, made, play, problem_of
 
 RUN = ("run", "task=toy", "budget.rounds=[4,4,4]", "budget.evaluation=8", "budget.validation=0", "device=cpu")
 
@@ -70,6 +71,26 @@ def test_the_same_bytes_whatever_the_strides(cli, tmp_path):
         assert cli(*RUN, *arguments).status == 0
         folders.append(tmp_path / f"results/{isolation}/toy/toy_faulty/seed_0")
     assert contents(folders[0]) == contents(folders[1])
+
+
+SETTINGS = {
+    "prompts": ("prior_sampling", {}, PromptedProbe, (6, 6)),
+    "starts": ("reinforce_iql", {}, lambda: made("task", "nav1d_planner", {"episodes": 4, "every": 16}), (0, 0)),
+    "transitions": (
+        *("reinforce_iql", {"proxy": {"online": 20}}),
+        *(lambda: made("task", "nav1d_planner", {"episodes": 4, "every": 16}), (8, 8)),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SETTINGS)
+def test_what_designs_are_made_for_reaches_the_other_process(what, tmp_path):
+    name, changes, task, rounds = SETTINGS[what]
+    choice = find("optimizer", name)
+    settings = OmegaConf.to_container(OmegaConf.merge(choice.settings, choice.quick, changes))
+    here = play(tmp_path / "here", made("optimizer", name, changes), task(), rounds, evaluation=16)
+    with apart(settings, 1) as build:
+        assert play(tmp_path / "there", build, task(), rounds, evaluation=16) == here
 
 
 def test_nothing_listens_to_the_other_process():

@@ -160,8 +160,9 @@ class Loop:
         if record.state is not None:
             self.optimizer.load_state_dict(record.state)
         self._control = task.control()
-        judge = ControlEvaluator if self._control else Evaluator
-        judge = PromptedEvaluator if isinstance(task.domain, Captioned) else judge
+        judge: type[PromptedEvaluator | Evaluator] = ControlEvaluator if self._control else Evaluator
+        if isinstance(task.domain, Captioned):
+            judge = PromptedEvaluator
         self._evaluator = judge(task, ours.prior, budget.evaluation, budget.validation, budget.rounds, seed, device)
         self._task, self._budget, self._seed, self._device = task, budget, seed, device
         self._record, self._bar = record, bar

@@ -56,8 +56,8 @@ class Budget:
     def __post_init__(self) -> None:
         if not self.rounds or (min(self.rounds) < 1 and (any(self.rounds) or min(self.rounds) < 0)):
             raise ValueError(
-                f"budget.rounds must be positive numbers of queries, or all 0 for passes over a data set alone, "
-                f"got {list(self.rounds)}"
+                f"budget.rounds must be positive numbers of queries, got {list(self.rounds)}; all 0 are passes over a "
+                "data set alone"
             )
         check_size(self.evaluation)
         if self.evaluation < 0 or not 0 <= self.validation <= self.evaluation:

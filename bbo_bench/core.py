@@ -142,6 +142,11 @@ class Offline:
         if not self.given.any():
             raise ValueError("expected given to mark a plan's first observation, got nothing marked")
 
+    @property
+    def transitions(self) -> Transitions:
+        """Its transitions alone."""
+        return Transitions(self.observation, self.action, self.reward, self.following, self.done)
+
     def to(self, device: torch.device) -> Self:
         """These transitions on `device`."""
         moved: dict[str, Any] = {

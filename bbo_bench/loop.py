@@ -24,6 +24,7 @@ from bbo_bench.evaluation import Evaluator
 from bbo_bench.fingerprint import fingerprint
 from bbo_bench.loggers import Logger
 from bbo_bench.metrics.distinct import check_size
+from bbo_bench.metrics.naturalness import distances
 from bbo_bench.oracle import Oracle, Scores
 from bbo_bench.progress import shown
 from bbo_bench.prompts import PromptedEvaluator
@@ -32,7 +33,6 @@ from bbo_bench.record import Record, Round
 from bbo_bench.seeding import derive, generator, single_precision
 
 Build = Callable[[Problem, Generator], Optimizer]
-EXACT = "donot_use_mm_for_euclid_dist"
 
 
 class OptimizerError(RuntimeError):
@@ -295,12 +295,11 @@ class Loop:
         started = control.started(observation).to(self._device)
         with self.optimizer.drawing(started):
             x = self._checked(self.optimizer.recommend(len(started) * n), len(started) * n, "recommend")
-        apart = torch.cdist(x[:, offline.given], started[:, offline.given], compute_mode=EXACT)
-        whose = apart.argmin(1)
-        if (torch.bincount(whose, minlength=len(started)) != n).any():
+        whose = distances(x[:, offline.given], started[:, offline.given]).argmin(1)
+        if ((count := torch.bincount(whose, minlength=len(started))) != n).any():
             raise OptimizerError(
                 f"{type(self.optimizer).__name__}.recommend must give as many plans from every start that the prior "
-                f"draws, {n} of {len(started)}, got {torch.bincount(whose, minlength=len(started)).tolist()}"
+                f"draws, {n} of {len(started)}, got {count.tolist()}"
             )
         x = x[whose.argsort(stable=True)]
         values = self._predict(x)

@@ -6,6 +6,13 @@ import textwrap
 from collections.abc import Iterable
 from math import inf
 
+
+def _by_choice(metric: str) -> dict[str, str]:
+    """A metric of episodes, for each choice of what is executed; see `Control`."""
+    words = {"one": "one plan", "mean": "mean of plans", "greedy": "greedy", "softmax": "softmax"}
+    return {f"{metric}_{choice}": heading for choice, heading in words.items()}
+
+
 GROUPS: dict[str, dict[str, str]] = {
     "Recommended designs: distinct and good": {"score": "score", "distinct_top": "distinct top"},
     "Queried designs": {"best": "best", "top10": "top 10", "auc_top10": "AUC top 10"},
@@ -35,31 +42,13 @@ GROUPS: dict[str, dict[str, str]] = {
         "validated_reward": "their score",
         "validated_share": "share validated",
     },
-    "Episodes in a closed loop: return": {
-        "return_one": "one plan",
-        "return_mean": "mean of plans",
-        "return_greedy": "greedy",
-        "return_softmax": "softmax",
-    },
+    "Episodes in a closed loop: return": _by_choice("return"),
     "Episodes in a closed loop: deviation of returns over starts, and entropy of plans": {
-        "return_std_one": "one plan",
-        "return_std_mean": "mean of plans",
-        "return_std_greedy": "greedy",
-        "return_std_softmax": "softmax",
+        **_by_choice("return_std"),
         "entropy": "entropy, nats",
     },
-    "Episodes in a closed loop: success": {
-        "success_one": "one plan",
-        "success_mean": "mean of plans",
-        "success_greedy": "greedy",
-        "success_softmax": "softmax",
-    },
-    "Episodes in a closed loop: share of the optimum": {
-        "of_optimum_one": "one plan",
-        "of_optimum_mean": "mean of plans",
-        "of_optimum_greedy": "greedy",
-        "of_optimum_softmax": "softmax",
-    },
+    "Episodes in a closed loop: success": _by_choice("success"),
+    "Episodes in a closed loop: share of the optimum": _by_choice("of_optimum"),
 }
 """Groups of metrics; each metric's key with its heading."""
 
@@ -90,7 +79,7 @@ AXES = {
 
 SHARES = (
     *("score", "distinct_top", "validity", "precision", "recall", "coverage", "unique", "validated_share"),
-    *(f"success_{choice}" for choice in ("one", "mean", "greedy", "softmax")),
+    *_by_choice("success"),
 )
 """Metrics from 0 to 1."""
 POSITIVE = ("frechet", "density", "pairwise", "vendi", *HITS)

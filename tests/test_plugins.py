@@ -93,6 +93,17 @@ def test_a_variant_merges_nested_settings(toys, tmp_path):
     assert find("optimizer", "changed").settings["proxy"] == {"heads": 5, "beta": 2.0}
 
 
+def test_a_setting_of_another_class_takes_the_place_of_its_bases(toys, tmp_path):
+    toys(tmp_path)
+    ranges = "search: {step: [uniform, 0, 1], proxy.beta: [uniform, 0, 1]}"
+    write(tmp_path, "base", f"_target_: X\nstep: 1\nproxy: {{_target_: A, beta: 1.0, heads: 5}}\n{ranges}")
+    write(tmp_path, "base", "defaults: [base, _self_]\nproxy: {_target_: B, width: 3}", stem="other")
+    write(tmp_path, "base", "defaults: [base, _self_]\nproxy: {_target_: A, heads: 7}", stem="same")
+    other, same = find("optimizer", "other"), find("optimizer", "same")
+    assert other.settings["proxy"] == {"_target_": "B", "width": 3} and set(other.search) == {"step"}
+    assert same.settings["proxy"] == {"_target_": "A", "beta": 1.0, "heads": 7} and "proxy.beta" in same.search
+
+
 @pytest.mark.parametrize("defaults", ["[nowhere, _self_]", "[lost, _self_]"])
 def test_a_variant_of_nothing_or_of_itself_is_refused(toys, tmp_path, defaults):
     file = write(tmp_path, "lost", f"defaults: {defaults}")

@@ -3,54 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from bbo_bench.control.planning import Control, Planner, episodes
-from bbo_bench.core import Prior, Task
 from bbo_bench.evaluation import NAN, Evaluator
 from bbo_bench.metrics.reward import deviation
-from bbo_bench.oracle import TaskError
 from bbo_bench.seeding import generator
-
-METRICS_OF_ALL = ("return", "return_std")
-"""What there is of all episodes; success where there is a goal, and shares of the optimum where it is known."""
 
 
 class ControlEvaluator(Evaluator):
     """Judges what is recommended as every other design, and by the returns of playing episodes with it.
 
     Where nothing is queried, metrics of queries are NaN, and so are those that are areas over them.
-
-    Args:
-        task: With a `Control`.
-        prior: See `Evaluator`.
-        evaluation: See `Evaluator`.
-        validation: See `Evaluator`.
-        budget: Queries per round; all 0 offline.
-        seed: Of the run, from which the starts of episodes derive.
-        device: See `Evaluator`.
-
-    Raises:
-        TaskError: If the task says nothing of an environment.
+    Its arguments are those of `Evaluator`; the starts of episodes derive from the run's seed.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        prior: Prior,
-        evaluation: int,
-        validation: int,
-        budget: tuple[int, ...],
-        seed: int,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(task, prior, evaluation, validation, budget, seed, device)
-        control = task.control()
-        if control is None:
-            raise TaskError(f"{type(task).__name__}.control must say how plans are executed, got None")
-        self.control: Control = control
+    @cached_property
+    def control(self) -> Control:
+        """How the task's plans are executed."""
+        control = self.task.control()
+        assert control is not None
+        return control
 
     @torch.no_grad()
     def __call__(  # type: ignore[override]
@@ -73,7 +49,12 @@ class ControlEvaluator(Evaluator):
         environment = self.control.environment
         start = environment.reset(self.control.episodes, generator(self.seed, "starts"))
         best = None if self.control.optimum is None else float(self.control.optimum(start).mean())
-        keys = [*METRICS_OF_ALL, *(["success"] if environment.goal else []), *([] if best is None else ["of_optimum"])]
+        keys = [
+            "return",
+            "return_std",
+            *(["success"] if environment.goal else []),
+            *([] if best is None else ["of_optimum"]),
+        ]
         row, spread = dict[str, float](), NAN
         for choice in self.control.choices:
             figures = dict.fromkeys(keys, NAN)

@@ -109,11 +109,11 @@ class IQL:
             self._q = initial(2, [size, *sizes], self._mean, rng)
             self._v = initial(1, [self._data.observation.shape[1], *sizes], self._mean, rng)
             self._target = copied(self._q)
-            self._train(self.updates, None, None, None, rng)
+            self._train(self.updates, rng)
         if len(y):
             self.error = float((self.predict(z).detach() - y).square().mean().sqrt() / Scale.of(y).std)
         if self.online and self._seen is not None:
-            self._train(self.online, self._seen, None, None, rng)
+            self._train(self.online, rng, seen=self._seen)
         elif self.online and len(y):
             if float(y.abs().max() / self._scale) > LARGEST_RETURN:
                 raise ValueError(
@@ -122,7 +122,7 @@ class IQL:
                 )
             observation, action = self._data.steps(self._decode(z))
             start = torch.cat([observation[:, 0], action[:, 0]], 1)
-            self._train(self.online, None, start, (y / self._scale).to(start.dtype), rng)
+            self._train(self.online, rng, returns=(start, (y / self._scale).to(start.dtype)))
 
     def predict(self, z: Tensor) -> Tensor:
         """Values of `n x latent_shape` plans, an `n`-dim tensor, differentiable in the latents."""
@@ -168,11 +168,16 @@ class IQL:
 
     @torch.enable_grad()
     def _train(
-        self, updates: int, seen: Transitions | None, start: Tensor | None, score: Tensor | None, rng: Generator
+        self,
+        updates: int,
+        rng: Generator,
+        *,
+        seen: Transitions | None = None,
+        returns: tuple[Tensor, Tensor] | None = None,
     ) -> None:
-        data = self._data
-        sets = [Transitions(data.observation, data.action, data.reward, data.following, data.done)]
-        sets += [] if seen is None else [seen]
+        """Learn from the data set, and from as many transitions `seen`, or from first steps and their returns."""
+        sets = [self._data.transitions, *([] if seen is None else [seen])]
+        share = self.batch_size // len(sets)
         spans = list(pairwise([0, *accumulate(len(each.reward) for each in sets)]))
         observation, action, reward, following, done = map(torch.cat, zip(*sets, strict=True))
         size = observation.shape[1]
@@ -183,7 +188,6 @@ class IQL:
         optimizers = [Adam(net, lr=self.learning_rate) for net in nets]
         schedules = [CosineAnnealingLR(each, updates) for each in optimizers]
         for _ in range(updates):
-            share = self.batch_size // len(sets)
             drawn = [torch.randint(*ends, (share,), generator=rng, device=both.device) for ends in spans]
             rows = torch.cat(drawn)
             with torch.no_grad():
@@ -194,7 +198,8 @@ class IQL:
             with torch.no_grad():
                 goal = reward[rows] + going[rows] * forward(self._v, following[rows])[0]
             loss = (self._twins(self._q, both[rows]) - goal).square().mean(1).sum()
-            if start is not None and score is not None:
+            if returns is not None:
+                start, score = returns
                 plans = torch.randint(len(start), (self.batch_size,), generator=rng, device=both.device)
                 loss = loss + (self._twins(self._q, start[plans]) - score[plans]).square().mean(1).sum()
             _step(optimizers[1], schedules[1], loss)

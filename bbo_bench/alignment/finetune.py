@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
@@ -33,6 +34,7 @@ class Training:
         learning_rate: Learning rate.
         weight_decay: Weight decay.
         max_grad_norm: Gradients are clipped to this norm.
+        accumulate: Losses whose mean gradient makes a step: batches that memory holds in the place of a larger one.
         lora_rank: Rank of the trained LoRA matrices; None trains all weights.
         lora_targets: Layers that have them, by the ends of their names; None for all linear and convolutional ones.
 
@@ -43,12 +45,14 @@ class Training:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     max_grad_norm: float = 1.0
+    accumulate: int = 1
     lora_rank: int | None = 16
     lora_targets: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if min(self.learning_rate, self.max_grad_norm) <= 0 or self.weight_decay < 0:
             raise ValueError(f"learning_rate and max_grad_norm must be positive, weight_decay at least 0, got {self}")
+        check_counts(accumulate=self.accumulate)
         if self.lora_rank is not None and self.lora_rank < 1:
             raise ValueError(f"lora_rank must be at least 1, or null to train all weights, got {self.lora_rank}")
 
@@ -152,7 +156,7 @@ class FineTuner(Tuned):
 
     @abstractmethod
     def losses(self) -> Iterator[Tensor]:
-        """Losses to descend, one after the other; a step of AdamW is taken after each."""
+        """Losses to descend, one after the other; a step of AdamW is taken after each, or after `accumulate` of them."""
 
     @property
     def gradient_steps(self) -> int:
@@ -212,14 +216,20 @@ class FineTuner(Tuned):
         total, finite = torch.zeros(2, device=self.rng.device)
         steps, self._spent = 0, False
         try:
-            for loss in self.losses():
+            losses = self.losses()
+            while True:
                 optimizer.zero_grad()
-                torch.autograd.backward(loss)
+                taken = 0
+                for loss in islice(losses, training.accumulate):
+                    torch.autograd.backward(loss / training.accumulate)
+                    total += loss.detach()
+                    taken += 1
+                if not taken:
+                    break
                 norm = nn.utils.clip_grad_norm_(weights, training.max_grad_norm)
                 optimizer.step()
-                total += loss.detach()
-                finite += (total + norm).isfinite()  # once it is not finite, the total never is again
-                steps += 1
+                finite += taken * (total + norm).isfinite()  # once it is not finite, the total never is again
+                steps += taken
                 tick(steps, self.gradient_steps)
         except (RuntimeError, ValueError) as error:
             if int(finite) == steps:

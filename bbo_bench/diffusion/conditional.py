@@ -24,6 +24,7 @@ class Conditional(nn.Module):
         guidance: w; 1 is the prompted network alone, at half the cost.
         unprompted: Share of the examples that it is trained on without their prompt.
         precision: What it computes in, by autocast; `torch.float32` for its weights' own.
+        batch: At most so many latents pass it at once; None for all.
     """
 
     codes: Tensor
@@ -38,9 +39,11 @@ class Conditional(nn.Module):
         guidance: float = 1.0,
         unprompted: float = 0.1,
         precision: torch.dtype = torch.float32,
+        batch: int | None = None,
     ) -> None:
         super().__init__()
-        self.net, self.guidance, self.unprompted, self.precision = net, guidance, unprompted, precision
+        self.net, self.guidance, self.unprompted = net, guidance, unprompted
+        self.precision, self.batch = precision, batch
         self.register_buffer("codes", codes, persistent=False)
         self.register_buffer("tokens", tokens, persistent=False)
         self._rng = generator(0, "unprompted")
@@ -64,9 +67,10 @@ class Conditional(nn.Module):
         return torch.cat([output, torch.zeros_like(x[:, -1:])], 1)
 
     def _output(self, z: Tensor, t: Tensor, tokens: Tensor) -> Tensor:
+        parts = [each.split(self.batch or len(z)) for each in (z, t, tokens)]
         with torch.autocast(z.device.type, self.precision, enabled=self.precision != torch.float32):
-            output: Any = self.net(z, t, tokens).sample
-        return torch.as_tensor(output).to(z)
+            outputs: list[Any] = [self.net(*part).sample for part in zip(*parts, strict=True)]
+        return torch.cat(outputs).to(z)
 
 
 def codes(vectors: Tensor, shape: torch.Size) -> Tensor:

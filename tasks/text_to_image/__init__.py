@@ -98,7 +98,14 @@ class TextToImage(Task):
         """See `Task.prior`."""
         code = codes(self._tokens[:-1].mean(1), self._pipeline.latent_shape[1:])
         codec = Prompted(Standardize(self.domain.box), code, torch.arange(len(self.domain.asked)))
-        network = Conditional(self._pipeline.unet, code, self._tokens, guidance=self.guidance, precision=self.precision)
+        network = Conditional(
+            self._pipeline.unet,
+            code,
+            self._tokens,
+            guidance=self.guidance,
+            precision=self.precision,
+            batch=self.batch,
+        )
         return DiffusionPrior(network, codec, self._pipeline.schedule, {"steps": self.steps}, distillable=False)
 
     def evaluate(self, x: Tensor) -> Tensor:

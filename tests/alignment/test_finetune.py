@@ -38,6 +38,42 @@ def test_diagnostics_tell_loss_and_divergence_from_the_prior():
     assert 0 < numbers["loss"] < 1 and numbers["kl"] > 0 and numbers["proxy_error"] == 0
 
 
+class Parts(Shift):
+    """The same, two updates by the same 64 latents in so many `parts`."""
+
+    parts = 1
+
+    def losses(self):
+        z = self.prior.noise(64, generator(3))
+        for part in torch.cat([z, z]).chunk(2 * self.parts):
+            yield (self.policy(part, self.transition.timesteps[0]) - self.target).square().mean()
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_losses_of_parts_of_a_batch_make_the_step_of_the_whole(parts):
+    weights = []
+    for accumulate in (1, parts):
+        optimizer = tuner(Parts, training=Training(lora_rank=None, accumulate=accumulate))
+        optimizer.parts = accumulate
+        assert optimizer.descend() > 0
+        weights.append(optimizer.policy.trainable().values())
+    for whole, apart in zip(*weights, strict=True):
+        torch.testing.assert_close(apart, whole)
+
+
+def test_losses_that_are_left_over_make_a_step():
+    moved = []
+    for accumulate in (2, 3):
+        optimizer = tuner(training=Training(lora_rank=None, accumulate=accumulate))
+        before = [weight.clone() for weight in optimizer.policy.trainable().values()]
+        optimizer.descend()
+        pairs = zip(before, optimizer.policy.trainable().values(), strict=True)
+        moved.append(sum(float((a - b.detach()).abs().sum()) for a, b in pairs))
+    assert moved[0] > 1.5 * moved[1] > 0, "two steps of AdamW, not one"
+    with pytest.raises(ValueError, match="accumulate=0"):
+        Training(accumulate=0)
+
+
 @pytest.mark.parametrize("scale", [float("nan"), float("inf")])
 def test_divergence_names_method_round_and_step(scale):
     class Diverging(Shift):

@@ -31,14 +31,18 @@ def test_codes_differ_and_have_unit_variance():
     assert torch.equal(codes(torch.ones(1, 4), torch.Size([2])), torch.zeros(1, 2)), "of one prompt nothing is told"
 
 
+@pytest.mark.parametrize("batch", [None, 2])
 @pytest.mark.parametrize("guidance", [1.0, 0.0, 5.0])
-def test_guidance_is_the_unprompted_output_and_its_weight_times_what_the_prompt_adds(guidance):
+def test_guidance_is_the_unprompted_output_and_its_weight_times_what_the_prompt_adds(guidance, batch):
     code, x = latents(torch.tensor([1, 0, 1]))
-    network = Conditional(Told(), code, TOKENS, guidance=guidance).eval()
+    net, sizes = Told(), []
+    net.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    network = Conditional(net, code, TOKENS, guidance=guidance, batch=batch).eval()
     output = network(x, torch.tensor(7))
     expected = 10 + guidance * (torch.tensor([2.0, 1.0, 2.0]) - 10) + 7
     assert torch.allclose(output[:, :-1], expected[:, None, None, None].expand(3, 3, 2, 2))
     assert (output[:, -1] == 0).all(), "what is given is not predicted"
+    assert max(sizes) <= (batch or 6) and sum(sizes) == (3 if guidance == 1 else 6)
 
 
 def test_a_share_of_the_examples_is_learnt_from_without_their_prompt():

@@ -156,7 +156,7 @@ class FineTuner(Tuned):
 
     @abstractmethod
     def losses(self) -> Iterator[Tensor]:
-        """Losses to descend, one after the other; a step of AdamW is taken after each, or after `accumulate` of them."""
+        """Losses to descend, one after the other; AdamW takes a step after each, or after `accumulate` of them."""
 
     @property
     def gradient_steps(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from bbo_bench.core import Prior, Task
 from bbo_bench.device import limited_threads
 from bbo_bench.diffusion.estimates import ESTIMATES
+from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.diffusion.task import DiffusionTask
 from bbo_bench.diffusion.train import quality
 from bbo_bench.metrics.distinct import slots, spacing
@@ -48,7 +50,8 @@ def measure(task: Task) -> dict[str, Any]:
         x = sampled(prior, PRIOR_SAMPLES, generator(0, "y_prior"))
         y = finite(task, true_scores(task, x))
         known = reference
-        few = sampled(prior, len(reference), generator(0, "quality"))
+        with prior.every_prompt() if isinstance(prior, DiffusionPrior) else nullcontext():
+            few = sampled(prior, len(reference), generator(0, "quality"))
         figures: dict[str, object] = {"prior samples": quality(task, few)}
         if isinstance(task, DiffusionTask):
             known = task.training_data()
@@ -114,7 +117,8 @@ def in_one_step(task: DiffusionTask, x: Tensor, name: str) -> dict[str, object]:
     outcome: dict[str, object] = {}
     for left in LEFT:
         k = torch.full((len(x),), round((1 - left) * step.steps))
-        noise = prior.noise(len(x), rng)
+        with prior.every_prompt():
+            noise = prior.noise(len(x), rng)
         ahead = estimate(k, noise if left == 1 else step.noise(k, z, noise))
         outcome[f"{step.steps - int(k[0])} steps left of {step.steps}"] = quality(task, prior.decode(ahead))
     return outcome

@@ -67,7 +67,7 @@ class Conditional(nn.Module):
         return torch.cat([output, torch.zeros_like(x[:, -1:])], 1)
 
     def _output(self, z: Tensor, t: Tensor, tokens: Tensor) -> Tensor:
-        parts = [each.split(self.batch or len(z)) for each in (z, t, tokens)]
+        parts = [torch.split(each, self.batch or len(z)) for each in (z, t, tokens)]
         with torch.autocast(z.device.type, self.precision, enabled=self.precision != torch.float32):
             outputs: list[Any] = [self.net(*part).sample for part in zip(*parts, strict=True)]
         return torch.cat(outputs).to(z)

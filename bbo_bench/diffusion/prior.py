@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -92,6 +92,12 @@ class DiffusionPrior(Prior):
     def drawing(self, contexts: range | Tensor) -> Iterator[None]:
         """Noise and samples are for other prompts, or from other starts, in the meantime; see `Codec.drawing`."""
         with self.codec.drawing(contexts):
+            yield
+
+    @contextmanager
+    def every_prompt(self) -> Iterator[None]:
+        """Noise and samples are for all prompts in the meantime, also those not asked for, if there are such."""
+        with self.drawing(range(self.codec.prompts)) if self.codec.prompts else nullcontext():
             yield
 
     @torch.no_grad()

@@ -126,12 +126,14 @@ def train_prior(task: DiffusionTask, name: str, folder: Path | None = None, devi
     prior = prior.to(torch.device("cpu"))
     precision = getattr(torch, recipe.get("precision", "float32"))
     prior.denoiser.load_state_dict({key: t.to(precision) for key, t in prior.denoiser.state_dict().items()})
+    with prior.every_prompt():
+        x = prior.decode(prior.sample(len(task.reference()), generator(0, "quality")))
     recipe["made"] = {
         "command": f"bbo-bench prior train task={name}",
         "data_sha256": hashlib.sha256(data.numpy().tobytes()).hexdigest(),
         "weights": sum(p.numel() for p in denoiser.parameters()),
         "loss": round(loss, 5),
-        "quality": quality(task, prior.decode(prior.sample(len(task.reference()), generator(0, "quality")))),
+        "quality": quality(task, x),
     }
     prior.save(folder, precision)
     _write_made((task.folder / RECIPE).read_text(), recipe["made"], folder)
@@ -147,9 +149,11 @@ def distill_prior(task: DiffusionTask, name: str, folder: Path | None = None, de
     folder = folder or task.folder
     recipe = read_recipe(folder)
     prior = DiffusionPrior.load(folder, task.codec()).to(torch.device(device))
-    save(distill(prior, generator(recipe["seed"], "consistency", device=device)), prior, folder / FILE)
+    with prior.every_prompt():
+        save(distill(prior, generator(recipe["seed"], "consistency", device=device)), prior, folder / FILE)
     prior = prior.to(torch.device("cpu"))
-    z = prior.noise(len(task.reference()), generator(0, "quality"))
+    with prior.every_prompt():
+        z = prior.noise(len(task.reference()), generator(0, "quality"))
     output = load(folder / FILE, prior.denoiser)(z, prior.transition.timesteps[0])
     recipe["made"]["consistency"] = {
         "command": f"bbo-bench prior distill task={name}",

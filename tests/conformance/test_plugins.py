@@ -18,7 +18,8 @@ from bbo_bench.testing import (
 )
 from bbo_bench.testing.probe import Fragile, Killed, contents, made, play, problem_of, representatives
 
-SLOW_ORACLES = ["image_class", "molecule", "molecule_celecoxib", "molecule_plogp", "molecule_qed", "rna"]
+EMOJI = ["emoji", "emoji_aesthetic", "emoji_align", "emoji_compress"]
+SLOW_ORACLES = [*EMOJI, "image_class", "molecule", "molecule_celecoxib", "molecule_plogp", "molecule_qed", "rna"]
 """Tasks that need minutes to score as many designs as the suite asks for: a slow test does so."""
 
 EVERY = {"pytestmark": [pytest.mark.every_plugin]}

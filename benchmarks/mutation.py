@@ -3,9 +3,11 @@
     pip install cosmic-ray
     python benchmarks/mutation.py --sample 10
     python benchmarks/mutation.py optimizers/svdd bbo_bench/alignment/dual.py
+    python benchmarks/mutation.py --again
 
 Works on a copy in `build/mutation`, goes on where it was stopped, and writes `results/mutation/mutants.csv` as it goes:
 module, line, operator, outcome, and the difference. Mutants of annotations are left out: they are not evaluated.
+`--again` puts survivors to the tests as they are now; what no longer stands in the code is left as it was.
 """
 
 import argparse
@@ -20,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 COPY = ROOT / "build" / "mutation"
-OUT = ROOT / "results" / "mutation"
+FILE = ROOT / "results" / "mutation" / "mutants.csv"
 COSMIC_RAY = str(Path(sys.executable).with_name("cosmic-ray"))
 TIMEOUT = 300.0
 """Seconds; a mutant that takes longer has been noticed."""
@@ -67,7 +69,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="*", help="files or folders (default: methods, diffusion, surrogates)")
     parser.add_argument("--sample", type=int, default=10, metavar="N", help="mutants of a module (default: 10)")
+    parser.add_argument("--again", action="store_true", help="put listed survivors to the present tests")
     arguments = parser.parse_args()
+    if arguments.again:
+        again()
+        return
     for module in chosen(arguments.modules):
         session = COPY.parent / "mutants" / f"{str(module).replace('/', '.')}.sqlite"
         if not session.exists():
@@ -76,9 +82,47 @@ def main() -> None:
             begin(module, session, arguments.sample)
         run(COSMIC_RAY, "exec", str(session.with_suffix(".toml")), str(session))
         rows = outcomes(module, session)
-        write(module, rows)
+        written([*(row for row in listed() if row["module"] != str(module)), *rows])
         killed = sum(row["outcome"] == "killed" for row in rows)
         print(f"{module}: {killed} of {len(rows)} killed", flush=True)
+
+
+def again() -> None:
+    """Put survivors to the tests once more, one after the other."""
+    copy()
+    for row in [row for row in listed() if row["outcome"] == "survived"]:
+        module = Path(row["module"])
+        file = COPY / installed(module)
+        text = file.read_text()
+        mutant = mutated(text, row["difference"], int(row["line"]))
+        if mutant is None:
+            print(f"{module}:{row['line']}: no longer there", flush=True)
+            continue
+        file.write_text(mutant)
+        environment = os.environ | {"PYTHONPATH": str(COPY), "OMP_NUM_THREADS": "1"}
+        try:
+            tried = subprocess.run(
+                command(module), shell=True, cwd=COPY, env=environment, timeout=TIMEOUT, stdout=subprocess.DEVNULL
+            )
+            row["outcome"] = "killed" if tried.returncode else "survived"
+        except subprocess.TimeoutExpired:
+            row["outcome"] = "killed"
+        file.write_text(text)
+        print(f"{module}:{row['line']}: {row['outcome']}", flush=True)
+        same = ("module", "line", "operator", "difference")
+        rows = [row if all(row[key] == each[key] for key in same) else each for each in listed()]
+        written(rows)
+
+
+def mutated(text: str, difference: str, line: int) -> str | None:
+    """A text with a difference, where what is taken away stands next to a line; None if it stands nowhere."""
+    lines, change = text.splitlines(), difference.splitlines()
+    old, new = ([each[1:] for each in change if each[:1] == sign] for sign in "-+")
+    places = [i for i in range(len(lines)) if lines[i : i + len(old)] == old]
+    if not places:
+        return None
+    i = min(places, key=lambda place: abs(place + 1 - line))
+    return "\n".join([*lines[:i], *new, *lines[i + len(old) :], ""])
 
 
 def chosen(names: list[str]) -> Iterator[Path]:
@@ -112,16 +156,24 @@ def tests(module: Path) -> list[str]:
     return found or ([folder] if folder else ["tests/conformance"])
 
 
+def installed(module: Path) -> Path:
+    """Where a module lies in the copy."""
+    return Path("bbo_bench", module) if module.parts[0] in ("optimizers", "tasks") else module
+
+
+def command(module: Path) -> str:
+    """What runs its tests."""
+    return f"{sys.executable} -m pytest -x -q -p no:cacheprovider -m 'not slow' {' '.join(tests(module))}"
+
+
 def begin(module: Path, session: Path, sample: int) -> None:
     """A session with so many mutants of a module."""
     from cosmic_ray.work_db import use_db
     from cosmic_ray.work_item import WorkerOutcome, WorkResult
 
-    installed = Path("bbo_bench", module) if module.parts[0] in ("optimizers", "tasks") else module
-    command = f"{sys.executable} -m pytest -x -q -p no:cacheprovider -m 'not slow' {' '.join(tests(module))}"
     session.with_suffix(".toml").write_text(
-        f'[cosmic-ray]\nmodule-path = "{installed}"\ntimeout = {TIMEOUT}\nexcluded-modules = []\n'
-        f'test-command = "{command}"\n[cosmic-ray.distributor]\nname = "local"\n'
+        f'[cosmic-ray]\nmodule-path = "{installed(module)}"\ntimeout = {TIMEOUT}\nexcluded-modules = []\n'
+        f'test-command = "{command(module)}"\n[cosmic-ray.distributor]\nname = "local"\n'
     )
     run(COSMIC_RAY, "init", str(session.with_suffix(".toml")), str(session))
     with use_db(session) as db:
@@ -139,7 +191,7 @@ def annotation(operator: str) -> bool:
     return "BitOr" in operator
 
 
-def outcomes(module: Path, session: Path) -> list[dict[str, object]]:
+def outcomes(module: Path, session: Path) -> list[dict[str, str]]:
     """A row per mutant that was tried."""
     from cosmic_ray.work_db import use_db
 
@@ -155,27 +207,30 @@ def outcomes(module: Path, session: Path) -> list[dict[str, object]]:
             rows.append(
                 {
                     "module": str(module),
-                    "line": mutation.start_pos[0],
+                    "line": str(mutation.start_pos[0]),
                     "operator": mutation.operator_name.removeprefix("core/"),
                     "outcome": result.test_outcome.value,
                     "difference": "\n".join(lines),
                 }
             )
-    return sorted(rows, key=lambda row: (row["line"], row["operator"]))
+    return sorted(rows, key=lambda row: (int(row["line"]), row["operator"]))
 
 
-def write(module: Path, rows: list[dict[str, object]]) -> None:
-    """Replace a module's rows in `mutants.csv`."""
-    OUT.mkdir(parents=True, exist_ok=True)
-    file = OUT / "mutants.csv"
-    kept = []
-    if file.exists():
-        with file.open(newline="", encoding="utf-8") as opened:
-            kept = [row for row in csv.DictReader(opened) if row["module"] != str(module)]
-    with file.open("w", newline="", encoding="utf-8") as opened:
+def listed() -> list[dict[str, str]]:
+    """All rows of `mutants.csv`."""
+    if not FILE.exists():
+        return []
+    with FILE.open(newline="", encoding="utf-8") as opened:
+        return list(csv.DictReader(opened))
+
+
+def written(rows: list[dict[str, str]]) -> None:
+    """Write all rows of `mutants.csv`."""
+    FILE.parent.mkdir(parents=True, exist_ok=True)
+    with FILE.open("w", newline="", encoding="utf-8") as opened:
         writer = csv.DictWriter(opened, ["module", "line", "operator", "outcome", "difference"], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(sorted([*kept, *rows], key=lambda row: (str(row["module"]), int(str(row["line"])))))
+        writer.writerows(sorted(rows, key=lambda row: (row["module"], int(row["line"]))))
 
 
 def run(*command: str) -> None:

@@ -7,7 +7,7 @@
 
 Works on a copy in `build/mutation`, goes on where it was stopped, and writes `results/mutation/mutants.csv` as it goes:
 module, line, operator, outcome, and the difference. Mutants of annotations are left out: they are not evaluated.
-`--again` puts survivors to the tests as they are now; what no longer stands in the code is left as it was.
+`--again` puts survivors to the tests as they are now; what no longer stands in the code is `gone`.
 """
 
 import argparse
@@ -95,23 +95,23 @@ def again() -> None:
         file = COPY / installed(module)
         text = file.read_text()
         mutant = mutated(text, row["difference"], int(row["line"]))
-        if mutant is None:
-            print(f"{module}:{row['line']}: no longer there", flush=True)
-            continue
-        file.write_text(mutant)
-        environment = os.environ | {"PYTHONPATH": str(COPY), "OMP_NUM_THREADS": "1"}
-        try:
-            tried = subprocess.run(
-                command(module), shell=True, cwd=COPY, env=environment, timeout=TIMEOUT, stdout=subprocess.DEVNULL
-            )
-            row["outcome"] = "killed" if tried.returncode else "survived"
-        except subprocess.TimeoutExpired:
-            row["outcome"] = "killed"
+        row["outcome"] = "gone" if mutant is None else tried(module, file, mutant)
         file.write_text(text)
         print(f"{module}:{row['line']}: {row['outcome']}", flush=True)
         same = ("module", "line", "operator", "difference")
         rows = [row if all(row[key] == each[key] for key in same) else each for each in listed()]
         written(rows)
+
+
+def tried(module: Path, file: Path, mutant: str) -> str:
+    """What becomes of a mutant that is put to its module's tests."""
+    file.write_text(mutant)
+    environment = os.environ | {"PYTHONPATH": str(COPY), "OMP_NUM_THREADS": "1"}
+    try:
+        run = subprocess.run(command(module), shell=True, cwd=COPY, env=environment, timeout=TIMEOUT)
+    except subprocess.TimeoutExpired:
+        return "killed"
+    return "killed" if run.returncode else "survived"
 
 
 def mutated(text: str, difference: str, line: int) -> str | None:

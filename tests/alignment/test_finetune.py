@@ -36,6 +36,7 @@ def test_diagnostics_tell_loss_and_divergence_from_the_prior():
     optimizer.learn()
     numbers = optimizer.diagnostics()
     assert 0 < numbers["loss"] < 1 and numbers["kl"] > 0 and numbers["proxy_error"] == 0
+    assert not optimizer.path_kl().requires_grad
 
 
 class Parts(Shift):
@@ -65,7 +66,7 @@ def test_losses_that_are_left_over_make_a_step():
     moved = []
     for accumulate in (2, 3):
         optimizer = tuner(training=Training(lora_rank=None, accumulate=accumulate))
-        before = [weight.clone() for weight in optimizer.policy.trainable().values()]
+        before = [weight.detach().clone() for weight in optimizer.policy.trainable().values()]
         optimizer.descend()
         pairs = zip(before, optimizer.policy.trainable().values(), strict=True)
         moved.append(sum(float((a - b.detach()).abs().sum()) for a, b in pairs))

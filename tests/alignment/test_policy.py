@@ -23,6 +23,7 @@ def test_merging_changes_no_output_and_weights_round_trip(gaussian, rank):
             weight += 0.1 * torch.randn(weight.shape, generator=generator(2))
     assert not policy(X, T).allclose(gaussian.denoiser(X, T))
     torch.testing.assert_close(policy.merged()(X, T), policy(X, T))
+    assert rank is None or not policy.merged()(X, T).requires_grad
     other.load_weights(policy.weights())
     assert other(X, T).equal(policy(X, T))
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 COPY = ROOT / "build" / "mutation"
 FILE = ROOT / "results" / "mutation" / "mutants.csv"
 COSMIC_RAY = str(Path(sys.executable).with_name("cosmic-ray"))
-TIMEOUT = 300.0
+TIMEOUT = 900.0
 """Seconds; a mutant that takes longer has been noticed."""
 USERS = {
     "finetune": "ddpo draft dpok kl_budget settings",

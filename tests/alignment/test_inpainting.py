@@ -78,7 +78,9 @@ def test_a_mask_out_of_range_is_refused(wrong):
         Prefix(**wrong)
 
 
-@pytest.mark.parametrize(("z", "known"), [((3, 1), (1,)), ((3, 3), (3,)), ((3, 3), (3, 3)), ((3, 2), (3,)), ((3, 2), (2, 2))])
+@pytest.mark.parametrize(
+    ("z", "known"), [((3, 1), (1,)), ((3, 3), (3,)), ((3, 3), (3, 3)), ((3, 2), (3,)), ((3, 2), (2, 2))]
+)
 def test_latents_and_masks_of_other_shapes_are_refused(correlated, z, known):
     with pytest.raises(ValueError, match=r"expected latents of \(2,\) and as many bools"):
         inpaint(correlated, torch.zeros(z), torch.zeros(known, dtype=torch.bool), generator(0))

@@ -26,7 +26,7 @@ class Unfinished(DiffusionTask):
 
 
 def test_a_task_must_have_data_and_a_codec():
-    with pytest.raises(TypeError, match="abstract methods? codec, training_data"):
+    with pytest.raises(TypeError, match=r"abstract methods? codec, training_data"):
         Unfinished()
 
 

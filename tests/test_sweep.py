@@ -92,6 +92,9 @@ def test_presets_name_plugins_that_exist(cli):
             "ablation": "ablation",
             "kl": "kl/kl_0.1",
             "control": "control",
+            "offline": "offline",
+            "prompts": "prompts",
+            "published": "published",
         }.items():
             config = compose(
                 "config", [f"+experiment={preset}", "task=toy", "optimizer=sqdf_kl_0.1"], return_hydra_config=True

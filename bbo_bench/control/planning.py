@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -55,7 +55,7 @@ class Control:
     candidates: int = 16
     every: int = 4
     temperature: float = 0.5
-    choices: tuple[str, ...] = ("one", "mean", "greedy")
+    choices: Sequence[str] = ("one", "mean", "greedy")
     optimum: Callable[[Tensor], Tensor] | None = None
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -75,9 +76,7 @@ class Nav1DPlanner(DiffusionTask):
 
     Args:
         data: See `Nav1D`.
-        episodes: See `Control`.
-        candidates: See `Control`.
-        every: See `Control`.
+        control: How plans are executed: what `Control` takes but for what is this task's.
         noise_std: Standard deviation of the observation noise.
         y_prior: Mean true score of 10,000 samples of the prior.
         best_known: The optimum, 0.
@@ -96,9 +95,7 @@ class Nav1DPlanner(DiffusionTask):
     def __init__(
         self,
         data: str,
-        episodes: int,
-        candidates: int,
-        every: int,
+        control: Mapping[str, Any],
         noise_std: float,
         y_prior: float,
         best_known: float,
@@ -108,7 +105,7 @@ class Nav1DPlanner(DiffusionTask):
             raise ValueError(f"data must be one of {', '.join(BEHAVIOURS)}, got {data!r}")
         self.data, self.behaviour = data, BEHAVIOURS[data]
         line = Line(self.behaviour.starts)
-        self.played = Control(line, started, actions, episodes, candidates, every, optimum=optimum)
+        self.played = Control(line, started, actions, optimum=optimum, **control)
         self.noise_std, self.infeasible_score = noise_std, infeasible_score
         self.y_prior, self.best_known = y_prior, best_known
 

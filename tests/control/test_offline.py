@@ -20,7 +20,7 @@ PASSES = (0, 0)
 
 @pytest.fixture(scope="module")
 def task():
-    return made("task", "nav1d_planner", {"episodes": 6, "candidates": 4, "every": 16})
+    return made("task", "nav1d_planner", {"control": {"episodes": 6, "candidates": 4, "every": 16}})
 
 
 def rows(content):

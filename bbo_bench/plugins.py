@@ -115,8 +115,8 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """`did you mean ...?` where something known is close, else all that is known."""
     known = sorted(known)
     alike = {each: difflib.SequenceMatcher(None, each, word).ratio() for each in known}
-    least = max(0.5, max(alike.values(), default=0.0) - 0.2)
-    close = [each for each in difflib.get_close_matches(word, known, cutoff=0.5) if alike[each] >= least]
+    least = max(0.55, max(alike.values(), default=0.0) - 0.2)
+    close = [each for each in difflib.get_close_matches(word, known, cutoff=0.55) if alike[each] >= least]
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known) or 'none'}"
 
 

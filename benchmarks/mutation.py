@@ -46,7 +46,7 @@ USERS = {
     "policy": "sqdf draft qv_pg",
     "critic": "idql qv_pg",
     "sqdf": "closed_form kl_budget",
-    "ddpo": "closed_form",
+    "ddpo": "closed_form prompts",
     "dmpo": "diffusion_dpo",
     **dict.fromkeys(("best_of_n", "das", "guidance", "svdd"), "kl_budget_steering"),
     "cma_es": "settings",

@@ -45,6 +45,8 @@ def test_what_the_foundation_model_finds_unlikely_is_left_out():
     assert torch.equal(reward, optimizer.standardized(z @ B, z))
     optimizer.sample = lambda n: far
     assert len(optimizer.scored(400)[0]) >= 2, "never nothing"
+    optimizer.sample = lambda n: far[:n]
+    assert len(optimizer.scored(1)[0]) == 1
 
 
 def test_the_reward_ascends_from_round_to_round_or_starts_over():

@@ -50,6 +50,11 @@ def main(file: Path) -> None:
     again = prior.decode(prior.encode(task.reference()))[:, :-1]
     error = (again - task.reference()[:, :-1]).square().mean().sqrt() * LEVELS
     print(f"grey levels between a picture and the autoencoder's: {float(error):.1f}")
+    real = task.reference()
+    noise = 0.2 * torch.randn(real[:, :-1].shape, generator=generator(0, "noise"))
+    others = {"mirrored": real[:, :-1].flip(-1), "noisy": (real[:, :-1] + noise).clamp(0, 1)}
+    for name, shown in {"real": real[:, :-1], **others}.items():
+        print(f"{name}: {task.metrics(torch.cat([shown, real[:, -1:]], 1))}")
     rows = [torch.cat(list(row), 2) for row in torch.split(x[:, :-1], COLUMNS)]
     sheet = (torch.cat(rows, 1).movedim(0, -1) * LEVELS).round().to(torch.uint8).numpy()
     Image.fromarray(sheet).resize((sheet.shape[1] * ZOOM, sheet.shape[0] * ZOOM), Image.Resampling.NEAREST).save(file)

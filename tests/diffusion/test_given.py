@@ -112,6 +112,17 @@ def test_other_prompts_are_drawn_in_the_meantime():
         prior(given=False).drawing(range(1)).__enter__()
 
 
+def test_every_prompt_is_drawn_in_the_meantime_also_those_not_asked_for():
+    some, plain = prior(), prior(given=False)
+    some.codec.drawn = torch.tensor([1])
+    with some.every_prompt():
+        assert torch.bincount(some.codec.prompt(some.noise(6, generator(0)))).tolist() == [2, 2, 2]
+    assert set(some.codec.prompt(some.noise(6, generator(0))).tolist()) == {1}
+    with plain.every_prompt():
+        inside = plain.noise(3, generator(0))
+    assert torch.equal(inside, plain.noise(3, generator(0)))
+
+
 def test_pictures_carry_their_prompt_as_one_more_channel():
     box = Box(torch.zeros(2, 3, 4), torch.ones(2, 3, 4))
     codes = torch.randn(PROMPTS, 3, 4, generator=generator(0))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bbo_bench import load_task
+from bbo_bench.diffusion.prior import read_recipe
 from bbo_bench.seeding import generator
 from bbo_bench.tasks.emoji import COPIES, imagenet, judges
 from bbo_bench.tasks.emoji.pictures import moved, small, spoilt, varied
@@ -66,6 +67,11 @@ def test_the_judge_knows_what_the_prior_draws_as_well_as_real_pictures(task, dra
     wrong[:, -1] = (wrong[:, -1] + 7) % 45
     assert float(task.valid(wrong).double().mean()) < 0.3
     assert float(task.validate(drawn).mean()) > 3 * float(task.validate(wrong).mean())
+
+
+def test_the_recipe_compares_all_animals_with_all(task):
+    made = read_recipe(task.folder)["made"]
+    assert made["quality"]["recall"] > 0.8 and made["consistency"]["quality"]["recall"] > 0.7
 
 
 def test_a_prompt_is_more_than_one_picture(task, drawn):

@@ -75,10 +75,15 @@ def test_the_same_bytes_whatever_the_strides(cli, tmp_path):
 
 SETTINGS = {
     "prompts": ("prior_sampling", {}, PromptedProbe, (6, 6)),
-    "starts": ("reinforce_iql", {}, lambda: made("task", "nav1d_planner", {"episodes": 4, "every": 16}), (0, 0)),
+    "starts": (
+        "reinforce_iql",
+        {},
+        lambda: made("task", "nav1d_planner", {"control": {"episodes": 4, "every": 16}}),
+        (0, 0),
+    ),
     "transitions": (
         *("reinforce_iql", {"proxy": {"online": 20}}),
-        *(lambda: made("task", "nav1d_planner", {"episodes": 4, "every": 16}), (8, 8)),
+        *(lambda: made("task", "nav1d_planner", {"control": {"episodes": 4, "every": 16}}), (8, 8)),
     ),
 }
 

@@ -98,8 +98,7 @@ class Emoji(DiffusionTask):
 
     def valid(self, x: Tensor) -> Tensor:
         """Whether the judge has a picture's animal among its ten likeliest of the 45."""
-        logits = self.judged(x)
-        return (logits > logits.gather(1, self.own(x))).sum(1) < RECOGNIZED
+        return self.rank(x) < RECOGNIZED
 
     def validate(self, x: Tensor) -> Tensor:
         """The judge's probability of a picture's animal among the 45."""
@@ -111,8 +110,7 @@ class Emoji(DiffusionTask):
         Its mean cosine distance from a picture to the nearest real one other than itself, and its mean over pairs: NaN
         without its packages, the last also where no animal has two designs.
         """
-        logits = self.judged(x)
-        row = {"recognized": float((logits.argmax(1) == self.own(x)[:, 0]).double().mean())}
+        row = {"recognized": float((self.rank(x) == 0).double().mean())}
         return row | {f"imagenet_{key}": value for key, value in self._photographic(x).items()}
 
     def _photographic(self, x: Tensor) -> dict[str, float]:
@@ -149,6 +147,11 @@ class Emoji(DiffusionTask):
         """`n x 45` logits of the judge's that designs show each of the animals."""
         with torch.no_grad():
             return self.networks.judge.logits(x[:, :-1], vectors(NAMES))
+
+    def rank(self, x: Tensor) -> Tensor:
+        """How many animals the judge finds likelier than that of a design, an `n`-dim tensor."""
+        logits = self.judged(x)
+        return (logits > logits.gather(1, self.own(x))).sum(1)
 
     def own(self, x: Tensor) -> Tensor:
         """`n x 1`: which of the 45 animals designs are made for."""

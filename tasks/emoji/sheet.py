@@ -20,8 +20,7 @@ LEVELS = 255
 
 def recognized(task: Emoji, x: Tensor) -> str:
     """How often the judge has a design's animal first, and among the ten likeliest."""
-    logits = task.judged(x)
-    rank = (logits > logits.gather(1, task.own(x))).sum(1)
+    rank = task.rank(x)
     first, among = (float((rank < k).double().mean()) for k in (1, RECOGNIZED))
     return f"first in {first:.3f}, among {RECOGNIZED} in {among:.3f}"
 
@@ -45,6 +44,9 @@ def main(file: Path) -> None:
     seen, new = (small(task.pictures(held_out)[0]) for held_out in (False, True))
     print(f"the judge, of the prior's pictures: {recognized(task, x)}")
     print(f"of real ones: {recognized(task, task.reference())}")
+    other = task.reference()
+    other[:, -1] = (other[:, -1] + 1) % len(NAMES)
+    print(f"of real ones of another animal: {recognized(task, other)}")
     print(f"grey levels to the nearest training picture: {nearest(x[:, :-1], seen)}")
     print(f"of held-out ones: {nearest(new, seen)}")
     again = prior.decode(prior.encode(task.reference()))[:, :-1]

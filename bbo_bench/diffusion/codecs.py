@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Generator, Tensor, nn
@@ -82,6 +83,18 @@ class Codec(nn.Module):
     def moved(self, device: torch.device) -> Self:
         """This codec on `device`: itself, where it has no tensors."""
         return self
+
+
+class Learned(Codec):
+    """A codec of networks that a task has trained, whose weights are written in half precision."""
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """The weights in half precision."""
+        return {key: value.half() for key, value in super().state_dict(*args, **kwargs).items()}
+
+    def moved(self, device: torch.device) -> Self:
+        """A copy on `device`."""
+        return copy.deepcopy(self).to(device)
 
 
 class Standardize(Codec):

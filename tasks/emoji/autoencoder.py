@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from tqdm import trange
 
-from bbo_bench.diffusion.codecs import Codec
+from bbo_bench.diffusion.codecs import Learned
 from bbo_bench.seeding import generator, seeded
 
 CHANNELS, SIDE = 8, 8
@@ -23,7 +22,7 @@ CHUNK = 256
 """Pictures that pass the networks at once."""
 
 
-class Autoencoder(Codec):
+class Autoencoder(Learned):
     """Latents of zero mean and unit variance per channel over the data.
 
     Pictures have pixels in [0, 1]; what is decoded is clamped to them.
@@ -100,14 +99,6 @@ class Autoencoder(Codec):
         self.std.copy_(z.std((0, 2, 3))[:, None, None])
         self.load_state_dict(self.state_dict())  # rounded, as they are written
         return self
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """The weights in half precision."""
-        return {key: value.half() for key, value in super().state_dict(*args, **kwargs).items()}
-
-    def moved(self, device: torch.device) -> Self:
-        """A copy on `device`."""
-        return copy.deepcopy(self).to(device)
 
 
 class Residual(nn.Module):

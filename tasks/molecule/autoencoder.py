@@ -8,16 +8,15 @@ some designs only.
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from tqdm import trange
 
-from bbo_bench.diffusion.codecs import Codec
+from bbo_bench.diffusion.codecs import Learned
 from bbo_bench.domains import Sequences
 from bbo_bench.seeding import generator, seeded
 
@@ -31,7 +30,7 @@ CHUNK = 2048
 """Designs that pass the networks at once."""
 
 
-class Autoencoder(Codec):
+class Autoencoder(Learned):
     """Latents of 48 numbers, of zero mean and unit variance over the data.
 
     A perceptron makes them of a molecule's words, which are tokens of SELFIES and frequent runs of them: a ring of
@@ -120,14 +119,6 @@ class Autoencoder(Codec):
         self.std.copy_(summaries.std(0))
         self.load_state_dict(self.state_dict())  # rounded, as they are written
         return self
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """The weights in half precision: a task's may take 4 MB."""
-        return {key: value.half() for key, value in super().state_dict(*args, **kwargs).items()}
-
-    def moved(self, device: torch.device) -> Self:
-        """A copy on `device`."""
-        return copy.deepcopy(self).to(device)
 
     def _summary(self, words: Tensor) -> Tensor:
         """`n x 48` latents of `n x 28` words, not yet standardized."""

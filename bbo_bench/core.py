@@ -119,16 +119,21 @@ class Offline:
     given: Tensor
     """Bools of a plan's shape: what of it is its first observation, which a planner is given."""
     relative: bool = False
-    """Whether a plan's score is not its return, but what that has above the best one from its first observation."""
+    """Whether a plan's score is not its return, but what that has above some policy's from its first observation."""
     executed: bool = False
     """Whether `Task.executed` tells the transitions of plans that are queried."""
+    discount: float = 1.0
+    """γ, of a step, where critics look ahead; below 1 where episodes do not end by themselves."""
 
     def __post_init__(self) -> None:
         """Refuse transitions that do not belong together.
 
         Raises:
-            ValueError: If a shape or type is not as declared, a number is not finite, or nothing is given.
+            ValueError: If a shape or type is not as declared, a number is not finite, nothing is given, or the discount
+                is not above 0 and at most 1.
         """
+        if not 0 < self.discount <= 1:
+            raise ValueError(f"expected 0 < discount <= 1, got {self.discount}")
         numbers = ("observation", "action", "reward", "following")
         shapes = {name: tuple(getattr(self, name).shape) for name in (*numbers, "done")}
         n, o, a = len(self.reward), self.observation.shape[-1], self.action.shape[-1]

@@ -39,6 +39,10 @@ class Environment(ABC):
     def observe(self, state: Tensor) -> Tensor:
         """`n x o` observations of `n x s` states."""
 
+    def over(self, state: Tensor) -> Tensor:
+        """Whether episodes have ended in `n x s` states before their time, `n` bools; by default none does."""
+        return torch.zeros(len(state), dtype=torch.bool)
+
     @abstractmethod
     def step(self, state: Tensor, action: Tensor) -> Step:
         """What `n x a` actions do in `n x s` states."""

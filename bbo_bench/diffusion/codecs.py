@@ -102,7 +102,7 @@ class Standardize(Codec):
 
     Args:
         box: Decoded designs are clamped to it.
-        data: `n x shape` designs whose mean and standard deviation are used.
+        data: `n x shape` designs whose mean and standard deviation are used; numbers that never vary are only shifted.
     """
 
     mean: Tensor
@@ -113,7 +113,8 @@ class Standardize(Codec):
         self.latent_shape = box.shape
         self.box = box
         self.register_buffer("mean", torch.zeros_like(box.lower) if data is None else data.mean(0))
-        self.register_buffer("std", torch.ones_like(box.lower) if data is None else data.std(0))
+        std = torch.ones_like(box.lower) if data is None else data.std(0)
+        self.register_buffer("std", torch.where(std > 1e-6, std, 1))
 
     def decode(self, z: Tensor) -> Tensor:
         """See `Prior.decode`."""

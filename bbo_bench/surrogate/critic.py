@@ -21,9 +21,9 @@ class IQL:
     """Implicit Q-learning (Kostrikov et al. 2022), in the place of a proxy of the score.
 
     V(s) is the τ-expectile of min Q(s, a) over the actions of the data (eq. 5), Q(s, a) comes to r + γ V(s') (eq. 6):
-    no action is valued that the data lack. A plan is worth V(s_0) + Σ_t [Q(s_t, a_t) - V(s_t)], which telescopes to its
-    return where Q(s, a) = r + V(s'), γ = 1, and the states are what the actions lead to. Where scores are relative to
-    the first observation, V(s_0) is left out.
+    no action is valued that the data lack. A plan is worth V(s_0) + Σ_t γᵗ [Q(s_t, a_t) - V(s_t)], which telescopes to
+    its return, with V of where it ends, where Q(s, a) = r + γ V(s') and the states are what the actions lead to. Where
+    scores are relative to the first observation, V(s_0) is left out.
 
     It learns from the data set at the first `fit`. With `online` it learns at every fit from queried plans too: from
     the transitions of executing them, half of a batch, where the task tells them; else their scores are H-step returns
@@ -37,7 +37,7 @@ class IQL:
         learning_rate: Adam's first; it falls to 0 by a cosine.
         expectile: τ; 1/2 is the mean action's worth, 1 the best one's.
         target_rate: Share of the way that the target of Q goes to Q in every gradient step.
-        discount: γ.
+        discount: γ; None for the data set's.
 
     Raises:
         ValueError: If a number is out of range.
@@ -53,14 +53,14 @@ class IQL:
         learning_rate: float = 2e-3,
         expectile: float = 0.7,
         target_rate: float = 0.1,
-        discount: float = 1.0,
+        discount: float | None = None,
     ) -> None:
         if min(updates, batch_size, width) < 1 or online < 0 or learning_rate <= 0:
             raise ValueError(
                 "expected positive updates, batch_size, width and learning_rate, and online >= 0, "
                 f"got {updates=}, {batch_size=}, {width=}, {learning_rate=}, {online=}"
             )
-        if not (0 < expectile < 1 and 0 < target_rate <= 1 and 0 < discount <= 1):
+        if not (0 < expectile < 1 and 0 < target_rate <= 1 and 0 < (1.0 if discount is None else discount) <= 1):
             raise ValueError(
                 "expected 0 < expectile < 1, 0 < target_rate <= 1 and 0 < discount <= 1, "
                 f"got {expectile=}, {target_rate=}, {discount=}"
@@ -93,7 +93,9 @@ class IQL:
         self._decode = problem.prior.decode
         both = torch.cat([data.observation, data.action], 1)
         self._mean, self._std = both.mean(0), both.std(0).clamp(min=1e-6)
-        self._scale = (data.reward.sum() / data.done.sum().clamp(min=1)).abs().clamp(min=1e-6)  # a usual return
+        self.gamma = data.discount if self.discount is None else self.discount
+        ends = data.done.sum().clamp(min=max(1, (1 - self.gamma) * len(data.done)))  # a discount ends episodes too
+        self._scale = (data.reward.abs().sum() / ends).clamp(min=1e-6)  # a usual return
 
     def extend(self, transitions: Transitions) -> None:
         """Add what executing plans has shown to what the next `fit` learns from, if it is online."""
@@ -132,7 +134,7 @@ class IQL:
     __call__ = predict
 
     def advantage(self, z: Tensor) -> Tensor:
-        """What the actions of `n x latent_shape` plans have above their states' values, summed, an `n`-dim tensor."""
+        """What the actions of `n x latent_shape` plans have above their states' values, an `n`-dim tensor of sums."""
         return self._parts(z)[0]
 
     def value(self, observation: Tensor) -> Tensor:
@@ -157,11 +159,12 @@ class IQL:
             self._seen = Transitions(*(each.to(device) for each in state["seen"]))
 
     def _parts(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Σ_t [Q(s_t, a_t) - V(s_t)] and V(s_0) of `n x latent_shape` plans."""
+        """Σ_t γᵗ [Q(s_t, a_t) - V(s_t)] and V(s_0) of `n x latent_shape` plans."""
         observation, action = self._data.steps(self._decode(z))
         v = self.value(observation.flatten(0, 1)).reshape(observation.shape[:2])
         q = self.action_value(observation.flatten(0, 1), action.flatten(0, 1)).reshape(v.shape)
-        return (q - v).sum(1), v[:, 0]
+        discounts = self.gamma ** torch.arange(v.shape[1], device=v.device)
+        return (discounts * (q - v)).sum(1), v[:, 0]
 
     def _twins(self, weights: Weights, both: Tensor) -> Tensor:
         return forward(weights, (both - self._mean) / self._std)
@@ -183,7 +186,7 @@ class IQL:
         size = observation.shape[1]
         both = torch.cat([observation, action], 1)
         following = (following - self._mean[:size]) / self._std[:size]
-        reward, going = reward / self._scale, self.discount * (~done).to(reward)
+        reward, going = reward / self._scale, self.gamma * (~done).to(reward)
         nets = [[weight.requires_grad_(True) for weight in net] for net in (self._v, self._q)]
         optimizers = [Adam(net, lr=self.learning_rate) for net in nets]
         schedules = [CosineAnnealingLR(each, updates) for each in optimizers]

@@ -1,5 +1,7 @@
 """Implicit Q-learning against dynamic programming of expectiles, on the random policy's data."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hydra.utils import instantiate
@@ -149,3 +151,25 @@ def test_what_comes_later_is_worth_less(discount):
     critic.fit(torch.zeros(4, 2), torch.zeros(4), generator(1))
     values = critic.value(torch.tensor([[0.0], [1.0]])).detach()
     torch.testing.assert_close(values, torch.tensor([discount, 1.0]), atol=0.05, rtol=0)
+
+
+def test_an_episode_without_an_end_is_worth_what_the_discount_of_the_data_makes_of_it():
+    """A reward of 3 at every step: V = 3 / (1 - γ) everywhere, and no action is better than another."""
+    probe = problem_of(Probe(), (8,))
+    seen = torch.randn(256, 1, generator=generator(0))
+    data = Offline(
+        observation=seen,
+        action=torch.randn(256, 1, generator=generator(1)),
+        reward=torch.full((256,), 3.0),
+        following=seen.roll(1, 0),
+        done=torch.zeros(256, dtype=torch.bool),
+        steps=probe.offline.steps,
+        given=probe.offline.given,
+        discount=0.9,
+    )
+    critic = IQL(updates=800, batch_size=64, width=32)
+    critic.bind(Problem(probe.domain, probe.prior, (8,), data))
+    critic.fit(torch.zeros(4, 2), torch.zeros(4), generator(2))
+    torch.testing.assert_close(critic.value(seen).detach(), torch.full((256,), 30.0), atol=1.5, rtol=0)
+    with pytest.raises(ValueError, match=r"0 < discount <= 1, got 1\.2"):
+        replace(data, discount=1.2)

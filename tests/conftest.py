@@ -23,18 +23,8 @@ ONE_OF_A_KIND = {
     *("prior_sampling", "cma_es", "genetic", "turbo", "qlogei"),
     *("sqdf", "ddpo", "grpo", "draft", "seiko_thompson", "d3po", "awm", "guidance", "svdd"),
     *("cascade", "sequential", "value_dpo_iql"),
-    *(
-        "airfoil",
-        "tfbind8",
-        "peptide_mhc",
-        "molecule",
-        "rna",
-        "image",
-        "ehrlich",
-        "ackley_20",
-        "nav1d",
-        "hopper_medium",
-    ),
+    *("airfoil", "tfbind8", "peptide_mhc", "molecule", "rna", "image", "ehrlich", "ackley_20"),
+    *("nav1d", "hopper_medium"),
 }
 """Plugins on which a test that is marked `every_plugin` is no slow one."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -97,7 +97,8 @@ class PlanTask(DiffusionTask):
         first = torch.zeros_like(self.given)
         first[0, : self.size] = True
         data = self.transitions()._asdict()
-        return Offline(**data, steps=self.steps, given=first, relative=True, executed=True, discount=DISCOUNT)
+        split = partial(parted, self.size)  # no method, which would lead an optimizer to the task
+        return Offline(**data, steps=split, given=first, relative=True, executed=True, discount=DISCOUNT)
 
     def control(self) -> Control:
         """See `Task.control`."""
@@ -105,7 +106,7 @@ class PlanTask(DiffusionTask):
 
     def steps(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Observations `n x 32 x o` and actions `n x 32 x a` of plans."""
-        return x[..., : self.size], x[..., self.size :]
+        return parted(self.size, x)
 
     def actions(self, x: Tensor) -> Tensor:
         """`n x 32 x a` actions of plans."""
@@ -163,3 +164,8 @@ class PlanTask(DiffusionTask):
             "first_error": float(first[first.isfinite()].mean()),
             "gain_std": deviation(self.evaluate(x)),
         }
+
+
+def parted(size: int, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Observations of `size` numbers, and actions, of plans."""
+    return x[..., :size], x[..., size:]

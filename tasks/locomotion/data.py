@@ -96,7 +96,7 @@ class Episodes(NamedTuple):
 
 
 def episodes(name: str, data: str) -> Episodes:
-    """A data set, read from the folder of what is made on first use, or made, in half a minute."""
+    """A data set, read from the folder of what is made on first use, or made, in about a minute."""
     file = cache() / "locomotion" / f"{name}_{data}.npz"
     if not file.exists():
         made = simulated(name, data)

@@ -85,7 +85,6 @@ def searched(name: str, rng: Generator) -> Ladder:
     robot = Robot(name)
     size = robot.positions - 1 + robot.velocities
     weight = torch.zeros(robot.actions, size)
-    seen = torch.zeros(0, size)
     mean, std = torch.zeros(size), torch.ones(size)
     count, total, square = 0, torch.zeros(size, dtype=torch.double), torch.zeros(size, dtype=torch.double)
     rungs = []

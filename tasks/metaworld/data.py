@@ -1,6 +1,6 @@
 """Demonstrations by MetaWorld's own policies.
 
-`python -m bbo_bench.tasks.metaworld.data button_press` makes a file of them anew, in some minutes.
+`python -m bbo_bench.tasks.metaworld.data plate_slide` makes a file of them anew, in some minutes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bbo_bench.seeding import generator
-from bbo_bench.tasks.metaworld.arm import Arm, Script
+from bbo_bench.tasks.metaworld.arm import SEEN, Arm, Script
 
 STARTS, HELD_OUT, EACH = 192, 64, 8
 """Starts, how many of them are held out, and demonstrations from each."""
@@ -57,7 +57,7 @@ def made(name: str) -> Demonstrations:
     """Demonstrations, in some minutes."""
     arm, rng = Arm(name), generator(0, f"demonstrations {name}")
     script, start = Script(arm), arm.reset(STARTS, rng)
-    drawn = start[:, 10 : 10 + arm.drawn]
+    drawn = start[:, SEEN : SEEN + arm.drawn]
     noise = NOISE * torch.rand(STARTS, 1 + EACH, 1, generator=rng, dtype=torch.float32)
     noise[:, 0] = 0
     state = start[:, None].expand(-1, 1 + EACH, -1).flatten(0, 1)

@@ -14,7 +14,7 @@ from bbo_bench.control.simulator import VERSION
 from bbo_bench.control.task import LENGTH, PlanTask
 from bbo_bench.core import Transitions
 from bbo_bench.seeding import generator
-from bbo_bench.tasks.locomotion.data import Behaviour, Episodes, episodes
+from bbo_bench.tasks.locomotion.data import DIGESTS, Behaviour, Episodes, episodes
 from bbo_bench.tasks.locomotion.drawing import draw
 from bbo_bench.tasks.locomotion.policies import Ladder
 from bbo_bench.tasks.locomotion.robots import Robot
@@ -42,11 +42,16 @@ class Locomotion(PlanTask):
         horizon: Steps of an episode that methods are judged by.
         control: See `PlanTask`.
         **facts: See `PlanTask`: noise_std and so on.
+
+    Raises:
+        ValueError: If there is no such robot or data set.
     """
 
     width = 0.1
 
     def __init__(self, robot: str, data: str, horizon: int, control: Mapping[str, Any], **facts: float) -> None:
+        if f"{robot}_{data}" not in DIGESTS:
+            raise ValueError(f"robot and data must be of {', '.join(DIGESTS)}, got {robot!r} and {data!r}")
         self.data = data
         self.environment = self.robot = Robot(robot, horizon)
         self.names, self.bounds = self.robot.names, self.robot.bounds

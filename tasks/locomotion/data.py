@@ -131,7 +131,7 @@ def simulated(name: str, data: str) -> Episodes:
     parts, count = list[Episodes](), 0
     with tqdm(total=TRANSITIONS, desc=f"simulating {name} {data}", unit=" steps", mininterval=1) as bar:
         while count < TRANSITIONS:
-            parts.append(_batch(robot, ladder, behaviour, sum(int(each.last.sum()) for each in parts), rng))
+            parts.append(_batch(robot, ladder, behaviour, BATCH * len(parts), rng))
             made = int((~parts[-1].last).sum())
             count += made
             bar.update(made)

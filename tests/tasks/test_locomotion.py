@@ -216,3 +216,9 @@ def test_another_version_of_the_simulator_is_refused_with_the_one_that_works(mon
     monkeypatch.setattr(mujoco, "__version__", "4.0.0")
     with pytest.raises(ImportError, match=r"expected MuJoCo 3\.3\.0, got 4\.0\.0.*pip install mujoco==3\.3\.0"):
         importlib.reload(simulator)
+
+
+def test_data_that_are_not_there_are_refused():
+    with pytest.raises(ValueError, match=r"robot and data must be of halfcheetah_random, .*, got 'hopper' and 'good'"):
+        facts = {"noise_std": 0.0, "y_prior": 0.0, "best_known": 1.0, "infeasible_score": 0.0}
+        locomotion.Locomotion("hopper", "good", 200, {}, **facts)

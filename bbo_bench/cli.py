@@ -294,9 +294,8 @@ def make_prior(parsed: argparse.Namespace) -> int:
     task = load_task(choice.name)
     if not isinstance(task, DiffusionTask):
         raise PluginError(f"task {choice.name} has no diffusion prior to train; only a DiffusionTask has")
-    recipe = read_recipe(task.folder)
-    command = recipe.get("made", {}).get("command", "")
-    if parsed.out is None and command and not command.endswith(f"task={choice.name}"):
+    command = read_recipe(task.recipe).get("made", {}).get("command", "")
+    if parsed.out is None and task.recipe == task.folder and command and not command.endswith(f"task={choice.name}"):
         raise PluginError(
             f"{choice.name} shares the prior in {task.folder}; make that anew by `{command}`, "
             f"or one of {choice.name} alone elsewhere, with --out FOLDER"

@@ -31,6 +31,11 @@ class DiffusionTask(Task):
         """Where the prior lies: with the task's module; below it where variants have priors of their own."""
         return Path(inspect.getfile(type(self))).parent
 
+    @property
+    def recipe(self) -> Path:
+        """The folder whose `prior.yaml` says how the prior is made: its own, unless another's will do."""
+        return self.folder
+
     @single_precision()
     def prior(self) -> DiffusionPrior:
         """See `Task.prior`."""

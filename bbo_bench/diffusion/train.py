@@ -110,7 +110,7 @@ def train_prior(task: DiffusionTask, name: str, folder: Path | None = None, devi
     """
     folder = folder or task.folder
     folder.mkdir(parents=True, exist_ok=True)  # before the work, which a missing folder would lose
-    recipe = read_recipe(task.folder)
+    recipe = read_recipe(task.recipe)
     rng = generator(recipe["seed"], "prior", device=device)
     data = task.training_data()
     with seeded(rng):
@@ -136,7 +136,7 @@ def train_prior(task: DiffusionTask, name: str, folder: Path | None = None, devi
         "quality": quality(task, x),
     }
     prior.save(folder, precision)
-    _write_made((task.folder / RECIPE).read_text(), recipe["made"], folder)
+    _write_made((task.recipe / RECIPE).read_text(), recipe["made"], folder)
     return recipe
 
 

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from bbo_bench.control.data import Episodes, read
 from bbo_bench.control.simulator import VERSION
 from bbo_bench.control.task import LENGTH, PlanTask
 from bbo_bench.core import Transitions
+from bbo_bench.diffusion.prior import RECIPE
 from bbo_bench.seeding import generator
-from bbo_bench.tasks.locomotion.data import DIGESTS, Behaviour, Episodes, episodes
+from bbo_bench.tasks.locomotion.data import DIGESTS, Behaviour, episodes
 from bbo_bench.tasks.locomotion.drawing import draw
 from bbo_bench.tasks.locomotion.policies import Ladder
 from bbo_bench.tasks.locomotion.robots import Robot
@@ -28,47 +30,71 @@ TRAINING, HELD_OUT, STARTS = 65_536, 512, 1024
 """Plans to train on and held out, and how many of the former's starts plans are made from."""
 UNHEARD = 0.05
 """Share of the data, at their end, whose plans are held out."""
+BEYOND = 1.02
+"""How far the domain reaches, in the largest numbers of a file."""
 
 
 class Locomotion(PlanTask):
     """What a plan's actions gain over the best policy of the data, from where the plan begins.
 
     The score is the return of the actions and of 100 steps of the best policy in the data after them, less that of the
-    policy from the start.
+    policy from the start. Where the data come from a file, that policy is the best of ours.
 
     Args:
         robot: `halfcheetah` or `hopper`.
-        data: `random`, `medium`, `medium_replay` or `medium_expert`.
+        data: `random`, `medium`, `medium_replay` or `medium_expert`, or a file of D4RL's or Minari's, as `read` takes
+            it. Its prior lies in a folder beside it, of its name; before one is trained there, its recipe is that of
+            `medium`.
         horizon: Steps of an episode that methods are judged by.
         control: See `PlanTask`.
         **facts: See `PlanTask`: noise_std and so on.
 
     Raises:
-        ValueError: If there is no such robot or data set.
+        ValueError: If there is no such robot or data set, or a file is refused by `read`.
     """
 
     width = 0.1
 
     def __init__(self, robot: str, data: str, horizon: int, control: Mapping[str, Any], **facts: float) -> None:
-        if f"{robot}_{data}" not in DIGESTS:
-            raise ValueError(f"robot and data must be of {', '.join(DIGESTS)}, got {robot!r} and {data!r}")
+        self._file = Path(data).expanduser() if Path(data).suffix or Path(data).is_dir() else None
+        known = f"{robot}_{data}" in DIGESTS or (self._file and f"{robot}_medium" in DIGESTS)
+        if not known:
+            raise ValueError(
+                f"robot and data must be of {', '.join(DIGESTS)}, or data a file, got {robot!r} and {data!r}"
+            )
         self.data = data
         self.environment = self.robot = Robot(robot, horizon)
         self.names, self.bounds = self.robot.names, self.robot.bounds
         self.size = self.robot.positions - 1 + self.robot.velocities
         ladder = Ladder.load(robot)
-        self.behaviour = Behaviour.of(ladder, data).best(ladder)
+        self.behaviour = Behaviour.of(ladder, "medium_expert" if self._file else data).best(ladder)
+        if self._file:
+            reach = torch.maximum(self.bounds[: self.size, 1], BEYOND * self.episodes.observation.abs().amax(0))
+            self.bounds[: self.size] = torch.stack([-reach, reach], 1)
         super().__init__(control, **facts)
 
     @property
     def folder(self) -> Path:
-        """Every data set has a prior of its own."""
-        return super().folder / f"{self.robot.name}_{self.data}"
+        """Every data set has a prior of its own; that of a file lies beside it."""
+        return self._file.with_suffix("") if self._file else self._shipped(self.data)
+
+    @property
+    def recipe(self) -> Path:
+        """See `DiffusionTask.recipe`."""
+        return self.folder if not self._file or (self.folder / RECIPE).exists() else self._shipped("medium")
+
+    def _shipped(self, data: str) -> Path:
+        return super().folder / f"{self.robot.name}_{data}"
 
     @cached_property
     def episodes(self) -> Episodes:
         """The data."""
-        return episodes(self.robot.name, self.data)
+        if not self._file:
+            return episodes(self.robot.name, self.data)
+        data = read(self._file, self.size, self.robot.actions, state={"qpos": 1, "qvel": 0})
+        if not len(data.starts(LENGTH)):
+            raise ValueError(f"{self._file} has no episode of {LENGTH} actions, nor one that ended before its time")
+        return data
 
     def training_data(self) -> Tensor:
         """`65536 x 32 x (o + a)` plans that the behaviour has executed."""

@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor
 from tqdm import tqdm
 
+from bbo_bench.control.data import Episodes
 from bbo_bench.diffusion.consistency import cache
 from bbo_bench.seeding import generator
 from bbo_bench.tasks.locomotion.policies import Ladder
@@ -63,38 +64,6 @@ class Behaviour(NamedTuple):
         return lambda observation: ladder.act(k.expand(len(observation)), observation)
 
 
-class Episodes(NamedTuple):
-    """Episodes one after the other; the last row of each is what the last action led to, and has no action."""
-
-    observation: Tensor
-    """`m x o`."""
-    action: Tensor
-    """`m x a`, 0 in last rows."""
-    reward: Tensor
-    """`m` numbers, 0 in last rows."""
-    last: Tensor
-    """`m` bools."""
-    fallen: Tensor
-    """`m` bools: the last row of a robot that fell."""
-
-    def windows(self, start: Tensor, length: int) -> Tensor:
-        """`n x length x (o + a)` observations and actions from the `n` rows `start` on; after a fall, nothing moves."""
-        rows = start[:, None] + torch.arange(length)
-        rows = torch.minimum(rows, self._ends[start, None])
-        return torch.cat([self.observation[rows], self.action[rows]], -1)
-
-    def starts(self, length: int) -> Tensor:
-        """The rows from which there are `length` actions to the end of an episode, or from which a robot will fall."""
-        row = torch.arange(len(self.last))
-        return ((row < self._ends) & ((row + length <= self._ends) | self.fallen[self._ends])).nonzero().flatten()
-
-    @property
-    def _ends(self) -> Tensor:
-        """The last row of every row's episode."""
-        ends = self.last.nonzero().flatten()
-        return ends[torch.searchsorted(ends, torch.arange(len(self.last)))]
-
-
 def episodes(name: str, data: str) -> Episodes:
     """A data set, read from the folder of what is made on first use, or made, in about a minute."""
     file = cache() / "locomotion" / f"{name}_{data}.npz"
@@ -135,7 +104,7 @@ def simulated(name: str, data: str) -> Episodes:
             made = int((~parts[-1].last).sum())
             count += made
             bar.update(made)
-    return Episodes(*map(torch.cat, zip(*parts, strict=True)))
+    return Episodes.chained(parts)
 
 
 def _batch(robot: Robot, ladder: Ladder, behaviour: Behaviour, first: int, rng: Generator) -> Episodes:

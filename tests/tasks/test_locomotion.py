@@ -5,8 +5,10 @@ import importlib
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from bbo_bench import load_task
+from bbo_bench.cli import main
 from bbo_bench.control.environment import execute
 from bbo_bench.control.planning import Plans, episodes
 from bbo_bench.domains import Box
@@ -222,3 +224,68 @@ def test_data_that_are_not_there_are_refused():
     with pytest.raises(ValueError, match=r"robot and data must be of halfcheetah_random, .*, got 'hopper' and 'good'"):
         facts = {"noise_std": 0.0, "y_prior": 0.0, "best_known": 1.0, "infeasible_score": 0.0}
         locomotion.Locomotion("hopper", "good", 200, {}, **facts)
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    """A file as D4RL's are, of episodes of ours; what is observed in it is cut at ±1, as Gymnasium cuts at ±10."""
+    h5py = pytest.importorskip("h5py")
+    monkeypatch.setattr(data, "TRANSITIONS", 4000)
+    made = data.simulated("hopper", "medium")
+    row, path = (~made.last).nonzero().flatten(), tmp_path / "hopper.hdf5"
+    with h5py.File(path, "w") as file:
+        file["observations"] = made.observation[row].clamp(-1, 1).numpy()
+        file["next_observations"] = made.observation[row + 1].numpy()
+        file["actions"], file["rewards"] = made.action[row].numpy(), made.reward[row].numpy()
+        file["terminals"] = made.fallen[row + 1].numpy()
+        file["timeouts"] = (made.last & ~made.fallen)[row + 1].numpy()
+        file["infos/qpos"] = np.pad(made.observation[row, :5].numpy(), ((0, 0), (1, 0)))
+        file["infos/qvel"] = made.observation[row, 5:].numpy()
+    return path
+
+
+def test_plans_of_a_file_are_what_happens(file, monkeypatch):
+    monkeypatch.setattr(locomotion, "TRAINING", 64)
+    with pytest.warns(UserWarning, match="y_prior"):
+        task = load_task("hopper_medium", data=str(file))
+    x = task.training_data()
+    assert x.shape == (64, LENGTH, 14)
+    task.domain.check(x)
+    assert float(task.errors(x).max()) < 1e-3
+    assert task.valid(task.reference()).all()
+    assert int(task.offline().done.sum()) == int(task.episodes.fallen.sum()) > 0
+    assert task.folder == file.with_suffix("") and task.recipe.name == "hopper_medium"
+
+
+def test_a_file_without_a_whole_plan_is_refused(file):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(file, "r+") as opened:
+        opened["terminals"][:] = False
+        opened["timeouts"][:] = True
+    with pytest.raises(ValueError, match="no episode of 32 actions"), pytest.warns(UserWarning, match="y_prior"):
+        load_task("hopper_medium", data=str(file))
+
+
+def test_a_file_has_a_prior_of_its_own_in_a_folder_of_its_name(file, tmp_path, monkeypatch):
+    """Made by a plugin of one's own, whose recipe is at first that of `hopper_medium`."""
+    monkeypatch.setattr(locomotion, "TRAINING", 256)
+    monkeypatch.setenv("BBO_BENCH_PLUGINS", str(tmp_path / "plugins"))
+    plugin = tmp_path / "plugins" / "tasks" / "d4rl_hopper" / "d4rl_hopper.yaml"
+    plugin.parent.mkdir(parents=True)
+    plugin.with_name("__init__.py").touch()
+    plugin.write_text(
+        f"defaults: [hopper_medium, _self_]\nsummary: of a file\ndata: {file}\ny_prior: 0.0\nbest_known: 200.0\n"
+    )
+    recipe = yaml.safe_load((load_task("d4rl_hopper").recipe / "prior.yaml").read_text())
+    short = recipe | {"training": recipe["training"] | {"steps": 20}, "consistency": {"steps": 2, "trajectories": 8}}
+    folder = file.with_suffix("")
+    folder.mkdir()
+    (folder / "prior.yaml").write_text(yaml.safe_dump({k: v for k, v in short.items() if k != "made"}))
+    assert main(["prior", "train", "task=d4rl_hopper"]) == 0
+    assert sorted(each.name for each in folder.iterdir()) == [
+        "consistency.safetensors",
+        "prior.safetensors",
+        "prior.yaml",
+    ]
+    task = load_task("d4rl_hopper")
+    assert task.prior().sample(2, generator(0)).shape == (2, LENGTH, 14)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -55,6 +55,10 @@ class Training:
         check_counts(accumulate=self.accumulate)
         if self.lora_rank is not None and self.lora_rank < 1:
             raise ValueError(f"lora_rank must be at least 1, or null to train all weights, got {self.lora_rank}")
+
+
+Phase = Callable[..., "FineTuner"]
+"""Makes a fine-tuner, a part of another method, from a problem and a generator."""
 
 
 class Trajectories(NamedTuple):

@@ -13,8 +13,9 @@ from torch import Tensor
 from bbo_bench.control.environment import Environment, Executed, execute
 from bbo_bench.control.planning import Control
 from bbo_bench.core import Offline, Transitions
-from bbo_bench.diffusion.codecs import Standardize, Started
-from bbo_bench.diffusion.task import DiffusionTask
+from bbo_bench.diffusion.codecs import Codec, Standardize, Started
+from bbo_bench.diffusion.inverse_dynamics import InverseDynamics
+from bbo_bench.diffusion.task import DiffusionTask, checked
 from bbo_bench.domains import Box
 from bbo_bench.metrics.reward import deviation
 
@@ -26,6 +27,8 @@ EVERY = 4
 """Steps of a plan between those that are features."""
 DISCOUNT = 0.99
 """γ with which critics look ahead."""
+FRAMEWORKS = ("diffuser", "decision_diffuser")
+"""What is diffused: observations and actions (Janner et al. 2022), or observations, from which actions follow."""
 
 
 class PlanTask(DiffusionTask):
@@ -40,6 +43,11 @@ class PlanTask(DiffusionTask):
         y_prior: Mean true score of 10,000 samples of the prior.
         best_known: Best score seen.
         infeasible_score: What an infeasible plan counts as.
+        framework: One of `FRAMEWORKS`; each has a prior of its own.
+        sampler: See `DiffusionTask`.
+
+    Raises:
+        ValueError: If there is no such framework or sampler.
     """
 
     domain: Box
@@ -62,7 +70,12 @@ class PlanTask(DiffusionTask):
         y_prior: float,
         best_known: float,
         infeasible_score: float,
+        framework: str = "diffuser",
+        sampler: str | None = None,
     ) -> None:
+        if framework not in FRAMEWORKS:
+            raise ValueError(f"framework must be one of {', '.join(FRAMEWORKS)}, got {framework!r}")
+        self.framework, self.sampler = framework, checked(sampler)
         self.columns = tuple(f"{name}_{t}" for t in range(LENGTH) for name in self.names)
         self.domain = Box(*self.bounds.repeat(LENGTH, 1, 1).unbind(-1))
         self.given = torch.zeros(LENGTH, len(self.names), dtype=torch.bool)
@@ -71,6 +84,12 @@ class PlanTask(DiffusionTask):
         self.noise_std, self.infeasible_score = noise_std, infeasible_score
         self.y_prior, self.best_known = y_prior, best_known
         self._last: tuple[Tensor, Executed] | None = None
+
+    @property
+    def variant(self) -> str:
+        """What the name of the prior's folder ends in."""
+        states = "_states" if self.framework == "decision_diffuser" else ""
+        return states + ("_flow" if self.sampler == "flow" else "")
 
     @abstractmethod
     def transitions(self) -> Transitions:
@@ -90,7 +109,11 @@ class PlanTask(DiffusionTask):
 
     def codec(self, data: Tensor | None = None) -> Started:
         """See `DiffusionTask.codec`."""
-        return Started(Standardize(self.domain, data), self.given, self.started(self.starts()))
+        if self.framework == "diffuser":
+            inner: Codec = Standardize(self.domain, data)
+        else:
+            inner = InverseDynamics(self.domain, self.size, data)
+        return Started(inner, self.given[:, : inner.latent_shape[1]], self.started(self.starts()))
 
     def offline(self) -> Offline:
         """See `Task.offline`."""

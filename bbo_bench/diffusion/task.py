@@ -6,6 +6,7 @@ import inspect
 from abc import abstractmethod
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -14,9 +15,23 @@ from bbo_bench.diffusion.codecs import Codec
 from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.seeding import single_precision
 
+SAMPLERS: dict[str, dict[str, Any]] = {
+    "ddpm": {"sampler": "ddpm"},
+    "ddim": {"eta": 0.5},
+    "score_sde": {"sampler": "score_sde"},
+    "flow": {},
+}
+"""Settings of `Transition`."""
+
 
 class DiffusionTask(Task):
     """A task with `prior.yaml` and `prior.safetensors` beside its module, made by `bbo-bench prior train`."""
+
+    sampler: str | None = None
+    """How the prior and what is made of it are sampled, of `SAMPLERS`; None for what the recipe says.
+
+    `flow` has another prior, a rectified flow, in another folder.
+    """
 
     @abstractmethod
     def training_data(self) -> Tensor:
@@ -39,4 +54,15 @@ class DiffusionTask(Task):
     @single_precision()
     def prior(self) -> DiffusionPrior:
         """See `Task.prior`."""
-        return DiffusionPrior.load(self.folder, self.codec())
+        return DiffusionPrior.load(self.folder, self.codec(), **(SAMPLERS[self.sampler] if self.sampler else {}))
+
+
+def checked(sampler: str | None) -> str | None:
+    """A task's `sampler`.
+
+    Raises:
+        ValueError: If there is no such sampler.
+    """
+    if sampler is not None and sampler not in SAMPLERS:
+        raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, got {sampler!r}")
+    return sampler

@@ -62,7 +62,8 @@ class IDQL(Steered):
             )
         if choice == "expectile" and not isinstance(self.proxy, IQL):
             raise UnsuitableError("the weights of an expectile critic need one: set proxy to an IQL")
-        self.given = problem.offline.given
+        held = self.prior.codec.given
+        self.given = problem.offline.given if held is None else held
         self.per_design, self.choice, self.temperature = candidates, choice, temperature
         self.resamples = resamples
 

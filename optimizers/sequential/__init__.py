@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from bbo_bench.alignment.finetune import FineTuner, Tuned, check_counts
+from bbo_bench.alignment.finetune import FineTuner, Phase, Tuned, check_counts
 from bbo_bench.core import Problem
 from bbo_bench.metrics.diversity import pairwise
 
@@ -18,9 +18,6 @@ JUDGED = 256
 """Fresh samples by which a block is judged."""
 SURE = 1.645
 """Standard errors that a fall of their mean reward is certain beyond, at 95% on one side."""
-
-Phase = Callable[..., FineTuner]
-"""Makes a fine-tuner from a problem and a generator."""
 
 
 class Sequential(Tuned):

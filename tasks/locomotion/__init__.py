@@ -47,7 +47,7 @@ class Locomotion(PlanTask):
             `medium`.
         horizon: Steps of an episode that methods are judged by.
         control: See `PlanTask`.
-        **facts: See `PlanTask`: noise_std and so on.
+        **facts: See `PlanTask`: noise_std and so on, framework and sampler.
 
     Raises:
         ValueError: If there is no such robot or data set, or a file is refused by `read`.
@@ -55,7 +55,7 @@ class Locomotion(PlanTask):
 
     width = 0.1
 
-    def __init__(self, robot: str, data: str, horizon: int, control: Mapping[str, Any], **facts: float) -> None:
+    def __init__(self, robot: str, data: str, horizon: int, control: Mapping[str, Any], **facts: Any) -> None:
         self._file = Path(data).expanduser() if Path(data).suffix or Path(data).is_dir() else None
         known = f"{robot}_{data}" in DIGESTS or (self._file and f"{robot}_medium" in DIGESTS)
         if not known:
@@ -76,7 +76,9 @@ class Locomotion(PlanTask):
     @property
     def folder(self) -> Path:
         """Every data set has a prior of its own; that of a file lies beside it."""
-        return self._file.with_suffix("") if self._file else self._shipped(self.data)
+        if not self._file:
+            return self._shipped(self.data)
+        return self._file.with_name(self._file.stem + self.variant)
 
     @property
     def recipe(self) -> Path:
@@ -84,7 +86,7 @@ class Locomotion(PlanTask):
         return self.folder if not self._file or (self.folder / RECIPE).exists() else self._shipped("medium")
 
     def _shipped(self, data: str) -> Path:
-        return super().folder / f"{self.robot.name}_{data}"
+        return super().folder / f"{self.robot.name}_{data}{self.variant}"
 
     @cached_property
     def episodes(self) -> Episodes:

@@ -35,7 +35,7 @@ class MetaWorld(PlanTask):
     Args:
         job: One of `TASKS`.
         control: See `PlanTask`.
-        **facts: See `PlanTask`: noise_std and so on.
+        **facts: See `PlanTask`: noise_std and so on, framework and sampler.
 
     Raises:
         ValueError: If there is no such job.
@@ -49,7 +49,7 @@ class MetaWorld(PlanTask):
     )
     bounds = torch.tensor([*PLACE, [0.0, 1.0], *PLACE, *PLACE, *[[-1.0, 1.0]] * 4], dtype=torch.float32)
 
-    def __init__(self, job: str, control: Mapping[str, Any], **facts: float) -> None:
+    def __init__(self, job: str, control: Mapping[str, Any], **facts: Any) -> None:
         if job not in TASKS:
             raise ValueError(f"job must be one of {', '.join(TASKS)}, got {job!r}")
         self.job = job
@@ -60,7 +60,7 @@ class MetaWorld(PlanTask):
     @property
     def folder(self) -> Path:
         """Every job has a prior of its own."""
-        return super().folder / self.job
+        return super().folder / f"{self.job}{self.variant}"
 
     @property
     def data(self) -> Demonstrations:

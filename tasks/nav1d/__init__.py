@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from bbo_bench.core import Offline
 from bbo_bench.diffusion.codecs import Standardize
-from bbo_bench.diffusion.prior import DiffusionPrior
-from bbo_bench.diffusion.task import DiffusionTask
+from bbo_bench.diffusion.task import DiffusionTask, checked
 from bbo_bench.domains import Box
 from bbo_bench.metrics.reward import deviation
-from bbo_bench.seeding import generator, single_precision
+from bbo_bench.seeding import generator
 from bbo_bench.tasks.nav1d.data import BEHAVIOURS, trajectories, transitions
 from bbo_bench.tasks.nav1d.drawing import draw
 from bbo_bench.tasks.nav1d.environment import HORIZON, SIZE, advance, executed, returns
@@ -27,13 +26,6 @@ if TYPE_CHECKING:
 TRAINING, HELD_OUT = 8192, 512
 WIDTH = 0.1
 """h: the error of a planned position, at which a step's coherency is exp(-1/2)."""
-SAMPLERS: dict[str, dict[str, Any]] = {
-    "ddpm": {"sampler": "ddpm"},
-    "ddim": {"eta": 0.5},
-    "score_sde": {"sampler": "score_sde"},
-    "flow": {},
-}
-"""Settings of `Transition`."""
 COHERENT = 0.5
 """Least coherency of a valid plan."""
 
@@ -63,10 +55,9 @@ class Nav1D(DiffusionTask):
     def __init__(
         self, data: str, sampler: str, noise_std: float, y_prior: float, best_known: float, infeasible_score: float
     ) -> None:
-        for name, value, known in (("data", data, BEHAVIOURS), ("sampler", sampler, SAMPLERS)):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
-        self.data, self.sampler, self.behaviour = data, sampler, BEHAVIOURS[data]
+        if data not in BEHAVIOURS:
+            raise ValueError(f"data must be one of {', '.join(BEHAVIOURS)}, got {data!r}")
+        self.data, self.sampler, self.behaviour = data, checked(sampler), BEHAVIOURS[data]
         self.noise_std, self.infeasible_score = noise_std, infeasible_score
         self.y_prior, self.best_known = y_prior, best_known
 
@@ -74,11 +65,6 @@ class Nav1D(DiffusionTask):
     def folder(self) -> Path:
         """Every data set has a prior of its own, and a flow."""
         return super().folder / (f"{self.data}_flow" if self.sampler == "flow" else self.data)
-
-    @single_precision()
-    def prior(self) -> DiffusionPrior:
-        """See `Task.prior`."""
-        return DiffusionPrior.load(self.folder, self.codec(), **SAMPLERS[self.sampler])
 
     def offline(self) -> Offline:
         """See `Task.offline`: the time is a one-hot vector, as rewards change from step to step."""

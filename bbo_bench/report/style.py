@@ -73,7 +73,9 @@ GROUPS = {
         ),
     ),
     "policy gradient": Group(
-        1, 2, ("ddpo", "ddpo_sf", "dpok", "ppo_kl", "grpo", "b2_diffurl", "sdpo", "score_as_action", "grpo_dance")
+        1,
+        2,
+        ("ddpo", "ddpo_sf", "dpok", "ppo_kl", "grpo", "b2_diffurl", "sdpo", "score_as_action", "grpo_dance", "vsd"),
     ),
     "direct backpropagation": Group(
         6,
@@ -96,6 +98,7 @@ GROUPS = {
             "raft",
             "diffusion_sharpening",
             "diffusion_sharpening_dpo",
+            "cbas",
         ),
     ),
     "alignment of planners": Group(4, 6, ("reinforce", "qv_pg", "value_dpo", "sft", "cascade", "sequential")),

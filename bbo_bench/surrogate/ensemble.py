@@ -104,6 +104,15 @@ class Ensemble:
             return self._scale.inverse(y.amax(0))
         return self._scale.inverse(y[self._head] if self.optimism == "thompson" else y.mean(0))
 
+    def law(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and standard deviations of scores of `n x latent_shape` latents, `n`-dim tensors, differentiable.
+
+        The variance is that of the heads and the held-out error's square: what they do not know, and what they missed.
+        """
+        y = forward(self._weights, z.flatten(1))
+        std = (y.var(0) + self.error**2).sqrt()
+        return self._scale.inverse(y.mean(0)), std * self._scale.std
+
     def state_dict(self) -> State:
         """All that `fit` has changed."""
         return {

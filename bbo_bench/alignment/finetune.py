@@ -280,10 +280,14 @@ class FineTuner(Tuned):
         """`n` fresh trajectories of the policy that are learnt from; they may begin later than with x_T."""
         return self.trajectories(self.start(n))
 
+    def network(self) -> Denoiser:
+        """What the policy's trajectories are denoised by."""
+        return self.policy.merged()
+
     @torch.no_grad()
     def trajectories(self, x: Tensor, first: int = 0, end: int | None = None) -> Trajectories:
         """Fresh trajectories of the policy, from `n x latent_shape` states, by steps `first`, ..., `end` - 1."""
-        net = self.policy.merged()
+        net = self.network()
         states, means = [x], []
         for k in range(first, self.transition.steps if end is None else end):
             means.append(self.transition.mean_by(net, k, states[-1]))

@@ -99,6 +99,7 @@ GROUPS = {
             "diffusion_sharpening",
             "diffusion_sharpening_dpo",
             "cbas",
+            "ddom",
         ),
     ),
     "alignment of planners": Group(4, 6, ("reinforce", "qv_pg", "value_dpo", "sft", "cascade", "sequential")),

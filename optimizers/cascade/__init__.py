@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
+from bbo_bench.alignment.conditioned import Conditioned
 from bbo_bench.alignment.finetune import FineTuner, Phase, Trajectories, check_counts, pairs
 from bbo_bench.alignment.groups import mates
 from bbo_bench.alignment.inpainting import Prefix, inpaint
 from bbo_bench.alignment.policy import Policy
 from bbo_bench.core import Problem, State
-from bbo_bench.diffusion.denoisers import MLP
 from bbo_bench.seeding import seeded
 
 SHARED = ("latent", "segment", "nothing")
-
-
-class Conditioned(nn.Module):
-    """A denoiser, and added to its output a perceptron of x_t and of a condition, which starts at zero.
-
-    Args:
-        denoiser: The network that it starts as.
-        dim: Size of a latent, over all its dimensions.
-        width: Size of the perceptron's hidden layers.
-    """
-
-    condition: Tensor
-    """`n x latent_shape`: what the `n` noisy latents of the next pass are conditioned on."""
-
-    def __init__(self, denoiser: nn.Module, dim: int, width: int) -> None:
-        super().__init__()
-        self.denoiser = copy.deepcopy(denoiser)
-        self.correction = MLP(2 * dim, width, depth=2)
-
-    def forward(self, x: Tensor, timestep: Tensor) -> Tensor:
-        """See `Denoiser`."""
-        both = torch.cat([x.flatten(1), self.condition.flatten(1)], 1)
-        correction: Tensor = self.correction(both, timestep)[:, : x[0].numel()]
-        return torch.as_tensor(self.denoiser(x, timestep)) + correction.reshape(x.shape)
 
 
 class Cascade(FineTuner):
@@ -129,7 +104,8 @@ class Cascade(FineTuner):
     def untrained(self) -> Policy:
         """See `FineTuner.untrained`."""
         with seeded(self.rng):
-            network = Conditioned(self.reference, self.prior.latent_shape.numel(), self.width)
+            size = self.prior.latent_shape.numel()
+            network = Conditioned(self.reference, size, size, self.width)
         return Policy(network.to(self.rng.device), None, self.rng)
 
     def learn(self) -> None:

@@ -86,6 +86,8 @@ def read(path: Path, observation: int, action: int, state: Mapping[str, int] | N
         raise ValueError(f"{file} is no HDF5 file: {error}") from error
     with opened:
         parts = list((_minari if "episode_0" in opened else _d4rl)(opened, state or {}))
+    if not parts:
+        raise ValueError(f"{file} has no episodes")
     for part in parts:
         for name, found, width in (("observation", part.observation, observation), ("action", part.action, action)):
             if found.shape[1:] != (width,):
@@ -105,13 +107,16 @@ def _d4rl(file: h5py.File, state: Mapping[str, int]) -> Iterator[Episodes]:
     An episode that was cut there loses its last action; one that ended by itself ends in the state before.
     """
     observation, action, reward, ended = _columns(file, "observations", "actions", "rewards", "terminals")
-    if observation.ndim != 2 or len({len(each) for each in (observation, action, reward, ended)}) > 1:
-        shapes = [each.shape for each in (observation, action, reward, ended)]
-        raise ValueError(f"{file.filename}: expected as many observations as actions, rewards and terminals, {shapes}")
     ended = ended.astype(bool)
     cut = file["timeouts"][:].astype(bool) if "timeouts" in file else np.zeros_like(ended)
-    cut[-1] = True
     following = file["next_observations"][:] if "next_observations" in file else None
+    columns = (observation, action, reward, ended, cut, observation if following is None else following)
+    if len({len(each) for each in columns}) > 1:
+        raise ValueError(
+            f"{file.filename}: expected as many observations as actions, rewards, terminals, timeouts and next "
+            f"observations, got {', '.join(str(len(each)) for each in columns)}"
+        )
+    cut[-1:] = True
     seen = _observed(file, observation, state)
     begin = 0
     for end in (ended | cut).nonzero()[0].tolist():

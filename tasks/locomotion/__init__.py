@@ -56,9 +56,9 @@ class Locomotion(PlanTask):
     width = 0.1
 
     def __init__(self, robot: str, data: str, horizon: int, control: Mapping[str, Any], **facts: Any) -> None:
-        self._file = Path(data).expanduser() if Path(data).suffix or Path(data).is_dir() else None
-        known = f"{robot}_{data}" in DIGESTS or (self._file and f"{robot}_medium" in DIGESTS)
-        if not known:
+        ours = f"{robot}_{data}" in DIGESTS
+        self._file = Path(data).expanduser() if not ours and (Path(data).suffix or Path(data).is_dir()) else None
+        if not ours and not (self._file and f"{robot}_medium" in DIGESTS):
             raise ValueError(
                 f"robot and data must be of {', '.join(DIGESTS)}, or data a file, got {robot!r} and {data!r}"
             )

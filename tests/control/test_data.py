@@ -117,7 +117,10 @@ def test_the_order_of_a_file_is_drawn_and_the_same_each_time(recorded, tmp_path)
     [
         (lambda file: file.__delitem__("rewards"), "expected arrays .*rewards.*, rewards not found among actions, "),
         (lambda file: file.__delitem__("terminals"), "terminals not found"),
-        (lambda file: resized(file, "actions", 4), "as many observations as actions"),
+        (lambda file: resized(file, "actions", 4), "as many observations as actions.*got 16, 4, 16, 16, 16, 16"),
+        (lambda file: resized(file, "timeouts", 4), "got 16, 16, 16, 16, 4, 16"),
+        (lambda file: resized(file, "next_observations", 4), "got 16, 16, 16, 16, 16, 4"),
+        (lambda file: [resized(file, name, 0) for name in list(file) if name != "infos"], "has no episodes"),
         (lambda file: file["observations"].__setitem__((2, 1), np.nan), "not finite"),
         (lambda file: file["rewards"].__setitem__(2, np.inf), "not finite"),
     ],

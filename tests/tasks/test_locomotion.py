@@ -289,3 +289,28 @@ def test_a_file_has_a_prior_of_its_own_in_a_folder_of_its_name(file, tmp_path, m
     ]
     task = load_task("d4rl_hopper")
     assert task.prior().sample(2, generator(0)).shape == (2, LENGTH, 14)
+
+
+def test_plans_of_states_have_the_actions_that_lead_through_them():
+    """Decision Diffuser: what is diffused are states; the simulator agrees with the actions that follow from them."""
+    task = load_task("hopper_medium_states")
+    prior = task.prior()
+    assert prior.lossy and prior.latent_shape == (LENGTH, task.size)
+    x = prior.decode(prior.sample(64, generator(0)))
+    assert float(task.valid(x).double().mean()) > 0.9 and float(task.errors(x)[:, 0].median()) < 0.15
+    real = task.reference()[:64]
+    again = prior.decode(prior.encode(real))
+    torch.testing.assert_close(again[..., : task.size], real[..., : task.size], atol=1e-3, rtol=1e-3)
+    off = (task.actions(again) - task.actions(real))[:, :-1]
+    assert float(off.square().mean().sqrt()) < 0.15 * float(task.actions(real).std())
+
+
+def test_frameworks_have_priors_of_their_own_and_samplers_that_of_the_task():
+    task = load_task("hopper_medium_states")
+    assert task.folder.name == "hopper_medium_states"
+    with pytest.warns(UserWarning, match="y_prior"):
+        steps = load_task("hopper_medium_states", sampler="ddim").prior().transition
+    assert float(steps.std[3]) < float(task.prior().transition.std[3])
+    for setting, message in (("framework", "one of diffuser, decision_diffuser"), ("sampler", "one of ddpm, ddim")):
+        with pytest.raises(ValueError, match=rf"{setting} must be {message}.*got 'other'"), pytest.warns(UserWarning):
+            load_task("hopper_medium", **{setting: "other"})

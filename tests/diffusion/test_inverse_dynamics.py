@@ -34,7 +34,7 @@ def data():
 @pytest.fixture(scope="module")
 def codec(data):
     patched = pytest.MonkeyPatch()
-    patched.setattr(inverse_dynamics, "STEPS", 1500)
+    patched.setattr(inverse_dynamics, "STEPS", 500)
     with patched.context():
         return InverseDynamics(BOX, 2, data)
 

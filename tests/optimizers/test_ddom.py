@@ -13,7 +13,7 @@ from bbo_bench.testing.gaussian import TRAINING, Linear, problem, prompted
 
 B = Linear().b
 ACROSS = torch.stack([-B[1], B[0]]) / B.norm()
-SETTINGS = {"proxy": None, "guidance": 0.0, "updates": 2000, "batch_size": 512, "width": 64, "training": TRAINING}
+SETTINGS = {"proxy": None, "guidance": 0.0, "updates": 800, "batch_size": 256, "width": 64, "training": TRAINING}
 
 
 def ddom(task=None, **changes):

@@ -32,9 +32,9 @@ VSD_SETTINGS = {
 CBAS_SETTINGS = {
     "effective": 0.0,
     "iterations": 1,
-    "samples": 20_000,
-    "updates": 1200,
-    "batch_size": 1024,
+    "samples": 8000,
+    "updates": 800,
+    "batch_size": 512,
     "training": replace(TRAINING, learning_rate=1e-3),
 }
 
@@ -95,11 +95,11 @@ def test_the_optimum_is_the_prior_above_the_threshold(cls):
 
 def test_more_sets_stay_where_the_first_has_come():
     """The ratio takes back what earlier sets have weighted already."""
-    optimizer = made(CbAS, iterations=6, samples=4000, updates=300)
+    optimizer = made(CbAS, iterations=7, samples=2000, updates=200)
     optimizer.threshold = THRESHOLD
     along = tuned(optimizer) @ B
     assert float(along.mean()) == pytest.approx(truncated(0.92), rel=0.15)
-    optimizer = made(CbAS, iterations=6, samples=4000, updates=300)
+    optimizer = made(CbAS, iterations=7, samples=2000, updates=200)
     optimizer.threshold = THRESHOLD
     optimizer.log_ratio = lambda z: torch.zeros(len(z))
     assert float((tuned(optimizer) @ B).mean()) > 1.15 * truncated(0.92), "and goes on without it"

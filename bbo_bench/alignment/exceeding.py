@@ -37,6 +37,10 @@ class Exceeding(FineTuner):
             raise ValueError(f"expected 0 < quantile < 1 and 0 < anneal <= 1, got {quantile=}, {anneal=}")
         if not isinstance(self.proxy, Ensemble):
             raise ValueError(f"{type(self).__name__} needs an Ensemble as proxy, got {type(self.proxy).__name__}")
+        if self.proxy.heads < 2:
+            raise ValueError(
+                f"expected at least two heads, whose spread says how sure they are, got {self.proxy.heads}"
+            )
         if self.prompted:
             raise UnsuitableError(
                 f"{type(self).__name__} looks for designs above one threshold: "

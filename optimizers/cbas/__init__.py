@@ -46,18 +46,18 @@ class CbAS(Exceeding, Matching):
         z = self.sample(n)
         return z, self.reward(z) + self.log_ratio(z).clamp(max=math.log(n) / 2)
 
+    @torch.no_grad()
     def log_ratio(self, z: Tensor) -> Tensor:
         """Evidence lower bounds of `n x latent_shape` latents, the prior's less the policy's, in nats, `n`."""
         step, total = self.transition, z.new_zeros(len(z))
-        twice = z.repeat(2, *[1] * (z.ndim - 1))
+        twice, networks = z.repeat(2, *[1] * (z.ndim - 1)), (self.network(), self.reference)
         for k in range(step.steps):
             noise = self.prior.noise(len(z), self.rng)
             at = torch.full((len(twice),), k, device=z.device)
-            both = (
+            policy, prior = (
                 self.denoising_error(each, twice, at, torch.cat([noise, -noise])).reshape(2, -1).mean(0)
-                for each in (self.policy, self.reference)
+                for each in networks
             )
-            policy, prior = both
             total += step.kl_per_error[k] * (policy - prior)
         return total
 

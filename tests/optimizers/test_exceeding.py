@@ -107,7 +107,7 @@ def test_more_sets_stay_where_the_first_has_come():
 
 def test_the_ratio_is_zero_of_the_prior_itself():
     optimizer = made(CbAS)
-    ratio = optimizer.log_ratio(optimizer.prior.sample(50, generator(1))).detach()
+    ratio = optimizer.log_ratio(optimizer.prior.sample(50, generator(1)))
     assert float(ratio.abs().max()) < 1e-3
 
 
@@ -123,10 +123,9 @@ def test_the_ratio_is_that_of_the_laws():
         k = torch.tensor([number[int(each)] for each in t.reshape(-1)])
         return inner(x, t) + (shift / per_output)[k]
 
-    optimizer.policy = tilted
+    optimizer.network = lambda: tilted
     z = optimizer.prior.sample(400, generator(1))
-    ratio = optimizer.log_ratio(z).detach()
-    off = ratio + z @ B
+    off = optimizer.log_ratio(z) + z @ B
     assert float(off.std()) < 0.25 * float((z @ B).std())
 
 
@@ -176,6 +175,7 @@ def test_an_ensemble_tells_how_sure_it_is():
         (VSD, {"anneal": 0.0}, "0 < anneal <= 1.*anneal=0.0"),
         (VSD, {"proxy": Linear}, "VSD needs an Ensemble as proxy, got Linear"),
         (VSD, {"proxy": None}, "needs an Ensemble as proxy, got NoneType"),
+        (VSD, {"proxy": lambda: Known(heads=1, optimism="elliptical")}, "at least two heads, whose spread.*got 1"),
         (CbAS, {"effective": 1.0}, "0 <= effective < 1, got effective=1.0"),
         (CbAS, {"kl_weight": 0.1}, "set kl_weight=0"),
     ],

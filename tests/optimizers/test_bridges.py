@@ -73,9 +73,37 @@ def test_nevergrad_asks_as_in_its_own_loop(build, name):
             own.tell(candidate, -score)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_ax_generates_as_in_its_own_loop(build):
+    client = pytest.importorskip("ax.api.client")
+    configs = pytest.importorskip("ax.api.configs")
+    optimizer = played(build("ax", problem_of(Probe(), (8, 3, 2)), method="fast"), (8, 3, 2))
+    own = client.Client(random_seed=0)
+    own.configure_experiment(
+        [configs.RangeParameterConfig(name=f"x_{i}", bounds=(0, 1), parameter_type="float") for i in range(2)]
+    )
+    own.configure_optimization(objective="score")
+    for (x, y), seed in zip(optimizer.rounds, optimizer.seeds, strict=True):
+        if seed is None:
+            rows = optimizer.to_vectors(x).tolist()
+            trials = [own.attach_trial({"x_0": row[0], "x_1": row[1]}) for row in rows]
+        else:
+            with seeded(generator(seed, "ask")) as lent:
+                own.configure_generation_strategy(initialization_budget=0, initialization_random_seed=lent)
+                asked = own.get_next_trials(max_trials=len(x))
+            u = torch.tensor([[each["x_0"], each["x_1"]] for each in asked.values()]).double()
+            assert torch.equal(optimizer.to_designs(u), x)
+            trials = list(asked)
+        for trial, score in zip(trials, y.tolist(), strict=True):
+            own.complete_trial(trial, raw_data={"score": score})
+    assert optimizer.rounds[-1][1].mean() > optimizer.rounds[0][1].mean()
+
+
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
+        pytest.param("ax", {}, marks=pytest.mark.slow),
         ("optuna", {}),
         ("optuna", {"sampler": "QMCSampler"}),
         ("optuna", {"sampler": "NSGAIISampler", "settings": {"population_size": 10}}),
@@ -86,6 +114,7 @@ def test_nevergrad_asks_as_in_its_own_loop(build, name):
 @pytest.mark.parametrize("probe", [Probe, SequenceProbe])
 def test_a_run_goes_on_where_it_was_stopped(build, name, settings, probe):
     """The library is replayed, and asking changes nothing."""
+    pytest.importorskip(name)
     optimizer = played(build(name, problem_of(probe(), (*ROUNDS, 9)), **settings))
     other = build(name, problem_of(probe(), (*ROUNDS, 9)), **settings)
     other.load_state_dict(optimizer.state_dict())
@@ -126,3 +155,5 @@ def test_unknown_names_and_settings_are_refused_with_what_there_is(build):
         build("optuna", problem, settings={"tries": 3})
     with pytest.raises(ValueError, match=r"no optimizer 'NGopt'; .*NGOpt"):
         build("nevergrad", problem, optimizer="NGopt")
+    with pytest.raises(ValueError, match=r"quality, fast, random_search, got 'slow'"):
+        build("ax", problem, method="slow")

@@ -102,7 +102,7 @@ GROUPS = {
             "dibo",
         ),
     ),
-    "designs given their score": Group(8, 1, ("ddom",)),
+    "designs given their score": Group(8, 1, ("ddom", "diffusion_bbo")),
     "alignment of planners": Group(4, 6, ("reinforce", "qv_pg", "value_dpo", "sft", "cascade", "sequential")),
     "inference-time": Group(
         7,

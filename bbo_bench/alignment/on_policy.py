@@ -23,7 +23,6 @@ class OnPolicy(FineTuner):
         samples: Trajectories per rollout.
         epochs: Passes over a rollout.
         minibatches: Gradient steps per pass.
-        clip: How far a ratio is followed from where it was when the rollout was drawn.
         **shared: See `FineTuner`.
 
     Raises:
@@ -39,15 +38,12 @@ class OnPolicy(FineTuner):
         samples: int,
         epochs: int,
         minibatches: int,
-        clip: float,
         **shared: Any,
     ) -> None:
         super().__init__(problem, rng, **shared)
         check_counts(iterations=iterations, samples=samples, epochs=epochs, minibatches=minibatches)
-        if clip <= 0:
-            raise ValueError(f"expected clip > 0, got {clip=}")
         self.iterations, self.samples = iterations, samples
-        self.epochs, self.minibatches, self.clip = epochs, minibatches, clip
+        self.epochs, self.minibatches = epochs, minibatches
 
     @property
     def gradient_steps(self) -> int:

@@ -54,7 +54,10 @@ class PolicyGradient(OnPolicy):
     def __init__(
         self, problem: Problem, rng: Generator, *, max_advantage: float, clip: float | None, **shared: Any
     ) -> None:
-        super().__init__(problem, rng, clip=math.inf if clip is None else clip, **shared)
+        super().__init__(problem, rng, **shared)
+        if clip is not None and clip <= 0:
+            raise ValueError(f"expected clip > 0, got {clip=}")
+        self.clip = math.inf if clip is None else clip
         if clip is None and self.epochs * self.minibatches > 1:
             raise ValueError(
                 "the score function is right for one gradient step per rollout: set epochs=1 and minibatches=1, "

@@ -130,8 +130,40 @@ class Paths(NamedTuple):
     """`n` rewards of x_0."""
 
 
-class PathPairs(Preference, OnPolicy):
-    """Preferences between the policy's own trajectories, whose log-ratios to the prior are known step by step.
+class PathRatios(Preference, OnPolicy):
+    """Learns from trajectories by their log-ratios to the prior, which are known step by step.
+
+    Args:
+        problem: With a `DiffusionPrior` whose sampler is stochastic.
+        rng: Generator on the prior's device.
+        **shared: See `OnPolicy`.
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+
+    @torch.no_grad()
+    def experience(self, rollout: Rollout) -> Paths:
+        """The trajectories of a rollout."""
+        states, means = rollout.trajectories
+        x, k = pairs(states)
+        reference = self.transition.mean_by(self.reference, k, x).reshape(means.shape)
+        return Paths(states, reference, self._log_ratio(states, means, reference), rollout.reward)
+
+    def log_ratio(self, paths: Paths) -> Tensor:
+        """Log-ratios of p_θ(x_{t-1} | x_t) to the prior's, of every step, `n x T`, in nats."""
+        x, k = pairs(paths.states)
+        means = self.transition.mean_by(self.policy, k, x).reshape(paths.reference.shape)
+        self.spend(self.transition.kl(k, means.flatten(0, 1), paths.reference.flatten(0, 1)) * self.transition.steps)
+        return self._log_ratio(paths.states, means, paths.reference)
+
+    def _log_ratio(self, states: Tensor, means: Tensor, reference: Tensor) -> Tensor:
+        farther = (states[:, 1:] - reference).square() - (states[:, 1:] - means).square()
+        return farther.flatten(2).sum(2) / (2 * self.transition.std**2)
+
+
+class PathPairs(PathRatios):
+    """Preferences between the policy's own trajectories.
 
     All pairs of one prompt within a minibatch are compared: that costs no pass of a network. Log-ratios enter as they
     are, or clipped to what they were when the step was drawn ± clip, whichever is worse: beyond the clip a policy that
@@ -141,14 +173,18 @@ class PathPairs(Preference, OnPolicy):
     Args:
         problem: With a `DiffusionPrior` whose sampler is stochastic.
         rng: Generator on the prior's device.
-        **shared: See `OnPolicy`; `clip` is in nats of a step's log-ratio.
+        clip: How far a step's log-ratio is followed from where it was when the rollout was drawn, in nats.
+        **shared: See `OnPolicy`.
 
     Raises:
         ValueError: If a setting is out of range.
     """
 
-    def __init__(self, problem: Problem, rng: Generator, **shared: Any) -> None:
+    def __init__(self, problem: Problem, rng: Generator, *, clip: float, **shared: Any) -> None:
         super().__init__(problem, rng, **shared)
+        if clip <= 0:
+            raise ValueError(f"expected clip > 0, got {clip=}")
+        self.clip = clip
         if self.samples < 2 * self.minibatches:
             raise ValueError(
                 "expected two trajectories per minibatch or more, "
@@ -179,23 +215,9 @@ class PathPairs(Preference, OnPolicy):
 
     @torch.no_grad()
     def experience(self, rollout: Rollout) -> Paths:
-        """The trajectories of a rollout."""
-        states, means = rollout.trajectories
-        self._prompt = self.prompt(states[:, -1])
-        x, k = pairs(states)
-        reference = self.transition.mean_by(self.reference, k, x).reshape(means.shape)
-        return Paths(states, reference, self._log_ratio(states, means, reference), rollout.reward)
-
-    def log_ratio(self, paths: Paths) -> Tensor:
-        """Log-ratios of p_θ(x_{t-1} | x_t) to the prior's, of every step, `n x T`, in nats."""
-        x, k = pairs(paths.states)
-        means = self.transition.mean_by(self.policy, k, x).reshape(paths.reference.shape)
-        self.spend(self.transition.kl(k, means.flatten(0, 1), paths.reference.flatten(0, 1)) * self.transition.steps)
-        return self._log_ratio(paths.states, means, paths.reference)
-
-    def _log_ratio(self, states: Tensor, means: Tensor, reference: Tensor) -> Tensor:
-        farther = (states[:, 1:] - reference).square() - (states[:, 1:] - means).square()
-        return farther.flatten(2).sum(2) / (2 * self.transition.std**2)
+        """See `PathRatios.experience`."""
+        self._prompt = self.prompt(rollout.trajectories.x0)
+        return super().experience(rollout)
 
 
 def continuous_elbo(transition: Transition) -> tuple[Tensor, Tensor]:

@@ -99,9 +99,10 @@ GROUPS = {
             "diffusion_sharpening",
             "diffusion_sharpening_dpo",
             "cbas",
-            "ddom",
+            "dibo",
         ),
     ),
+    "designs given their score": Group(8, 1, ("ddom", "diffusion_bbo")),
     "alignment of planners": Group(4, 6, ("reinforce", "qv_pg", "value_dpo", "sft", "cascade", "sequential")),
     "inference-time": Group(
         7,

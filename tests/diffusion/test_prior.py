@@ -4,6 +4,7 @@ import yaml
 
 from bbo_bench.diffusion.codecs import Standardize
 from bbo_bench.diffusion.denoisers import MLP
+from bbo_bench.diffusion.likelihood import elbo
 from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.diffusion.train import fit
 from bbo_bench.domains import Box
@@ -28,16 +29,24 @@ def test_samples_follow_the_seed(gaussian):
 
 def test_elbo_prefers_what_is_likely_and_does_not_depend_on_the_batch(gaussian):
     z = torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 2.0], [4.0, 4.0]])
-    elbo = gaussian.elbo(z)
-    assert elbo.argsort(descending=True).tolist() == [0, 1, 2, 3]
-    torch.testing.assert_close(gaussian.elbo(z[2:3]), elbo[2:3])
+    bound = gaussian.elbo(z)
+    assert bound.argsort(descending=True).tolist() == [0, 1, 2, 3]
+    torch.testing.assert_close(gaussian.elbo(z[2:3]), bound[2:3])
+
+
+def test_opposite_noise_takes_back_what_noise_has_preferred(gaussian):
+    """The denoiser is linear, so the bound at z with noise ε is that at -z with -ε."""
+    z = torch.randn(50, 2, generator=generator(0))
+    same, opposite = (elbo(gaussian.denoiser, gaussian.transition, z, sign) for sign in (1, -1))
+    torch.testing.assert_close(opposite, gaussian.elbo(-z))
+    assert float((same - opposite).abs().max()) > 0.01
 
 
 def test_elbo_of_a_gaussian_falls_as_its_log_density(gaussian):
     """The denoiser errs by (1 - ā_t) x_0 on average, which the posterior mean of step t weighs by c_t."""
     z = torch.randn(4000, 2, generator=generator(0))
-    elbo, log_density = gaussian.elbo(z), -z.square().sum(1) / 2
-    slope = torch.stack([elbo, log_density]).cov()[0, 1] / log_density.var()
+    bound, log_density = gaussian.elbo(z), -z.square().sum(1) / 2
+    slope = torch.stack([bound, log_density]).cov()[0, 1] / log_density.var()
     now, std = gaussian.transition.alpha_bar[:-1], gaussian.transition.std[:-1]
     prev = gaussian.transition.alpha_bar[1:]
     c = prev.sqrt() * (1 - now / prev) / (1 - now)

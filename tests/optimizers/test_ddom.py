@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from bbo_bench.alignment.inverse import importances
 from bbo_bench.core import UnsuitableError
-from bbo_bench.optimizers.ddom import DDOM, importances
+from bbo_bench.optimizers.ddom import DDOM
 from bbo_bench.seeding import generator
 from bbo_bench.testing.gaussian import TRAINING, Linear, problem, prompted
 
@@ -106,5 +107,5 @@ def test_settings_that_make_no_sense_are_refused(setting, message):
 
 
 def test_prompts_are_refused():
-    with pytest.raises(UnsuitableError, match="one best score"):
+    with pytest.raises(UnsuitableError, match="DDOM samples at one score"):
         ddom(prompted())

@@ -23,6 +23,7 @@ from bbo_bench.optimizers.awm import AWM
 from bbo_bench.optimizers.b2_diffurl import B2DiffuRL
 from bbo_bench.optimizers.d3po import D3PO
 from bbo_bench.optimizers.ddpo import DDPO
+from bbo_bench.optimizers.dibo import DiBO
 from bbo_bench.optimizers.diffusion_dpo import DiffusionDPO
 from bbo_bench.optimizers.diffusion_sharpening import DiffusionSharpening, DiffusionSharpeningDPO
 from bbo_bench.optimizers.dmpo import DMPO
@@ -127,6 +128,11 @@ METHODS = {
     ),
     "score_as_action": Method(ScoreAsAction, ADVANTAGES | VALUE | {"iterations": 80}, steps=10, within=0.1),
     "prdp": Method(PRDP, ON_POLICY | {"iterations": 250, "samples": 256, "minibatches": 2}),
+    "dibo": Method(
+        DiBO,
+        {"iterations": 250, "samples": 64, "epochs": 1, "minibatches": 1, "log_z_rate": 0.1}
+        | {"candidates": 1, "search_steps": 0, "search_rate": 0.01, "batch": 1024},
+    ),
     "d3po": Method(
         D3PO, ON_POLICY | {"iterations": 120, "samples": 512, "minibatches": 2, "temperature": 1.0}, attenuated_shifts
     ),

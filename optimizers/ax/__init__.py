@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -49,10 +50,8 @@ class Ax(Bridge):
         names = [f"x_{i}" for i in range(self.dimension)]
         parameters: list[RangeParameterConfig | ChoiceParameterConfig]
         if isinstance(self.domain, Sequences):
-            tokens = list(range(self.domain.size))
-            parameters = [
-                ChoiceParameterConfig(name=name, values=tokens, parameter_type="int", is_ordered=False) for name in names
-            ]
+            token = partial(ChoiceParameterConfig, values=list(range(self.domain.size)), parameter_type="int")
+            parameters = [token(name=name, is_ordered=False) for name in names]
         else:
             parameters = [RangeParameterConfig(name=name, bounds=(0.0, 1.0), parameter_type="float") for name in names]
         client = Client(random_seed=0)

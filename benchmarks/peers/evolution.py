@@ -27,7 +27,7 @@ from bbo_bench.seeding import seeded
 
 BUDGETS = {"960": ROUNDS, "960_even": (96,) * 10, "10000": (500,) * 20}
 SURVIVAL = 0.01
-"""Share that survives in the package's examples, which have 1,000 particles."""
+"""Share that survives in the package's examples, which have 1,024 particles."""
 
 
 class Holo(ArchiveOptimizer):

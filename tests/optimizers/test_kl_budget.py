@@ -130,7 +130,7 @@ METHODS = {
     "prdp": Method(PRDP, ON_POLICY | {"iterations": 250, "samples": 256, "minibatches": 2}),
     "dibo": Method(
         DiBO,
-        {"iterations": 250, "samples": 64, "epochs": 1, "minibatches": 1, "log_z_rate": 0.1}
+        {"iterations": 250, "samples": 128, "epochs": 1, "minibatches": 1, "log_z_rate": 0.1}
         | {"candidates": 1, "search_steps": 0, "search_rate": 0.01, "batch": 1024},
     ),
     "d3po": Method(

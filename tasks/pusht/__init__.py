@@ -115,18 +115,18 @@ class PushT(PlanTask):
     def errors(self, x: Tensor) -> Tensor:
         """See `PlanTask.errors`: of where a step leads from the planned state before it, by the planned action.
 
-        Pixels by which the agent or, on average, the corners of the T are elsewhere, the larger of the two. Kept for
-        the last plans.
+        Pixels by which the agent or, on average, the corners of the T are elsewhere, the larger of the two. A T in
+        place is as far off as it was when it came there, as nothing moves any more. Kept for the last plans.
         """
         if self._off is None or not torch.equal(self._off[0], x):
             observation, action = self.steps(x)
             before = self.table.placed(observation[:, :-1].flatten(0, 1))
             after = self.table.observe(self.table.step(before, action[:, :-1].flatten(0, 1)).state)
-            seen = observation[:, 1:].flatten(0, 1)
-            agent, block = (seen - after)[:, :2].norm(dim=1), (outlines(seen) - outlines(after)).norm(dim=-1).mean(1)
-            off = torch.maximum(agent, block)
-            far = off.double().reshape(len(x), LENGTH - 1)
-            self._off = x.clone(), torch.where(self._directed(x)[:, None], far, torch.inf)
+            off = apart(observation[:, 1:].flatten(0, 1), after).reshape(len(x), LENGTH - 1)
+            in_place = self.table.over(before).reshape(off.shape)
+            for t in range(1, LENGTH - 1):
+                off[:, t] = torch.where(in_place[:, t], torch.maximum(off[:, t], off[:, t - 1]), off[:, t])
+            self._off = x.clone(), torch.where(self._directed(x)[:, None], off, torch.inf)
         return self._off[1]
 
     def metrics(self, x: Tensor) -> dict[str, float]:
@@ -146,6 +146,12 @@ class PushT(PlanTask):
         """See `Task.render`: the table at four times, as planned and, in black, as executed."""
         x = x.detach().cpu()[None]
         draw(x[0, :, :SEEN], self.table.observe(self.execute(x).states[0]), axes)
+
+
+def apart(seen: Tensor, other: Tensor) -> Tensor:
+    """Pixels between agents or, on average, between corners of Ts, whichever are more, in `n x o` observations."""
+    agents = (seen - other)[:, :2].double().norm(dim=1)
+    return torch.maximum(agents, (outlines(seen) - outlines(other)).norm(dim=-1).mean(1))
 
 
 def outlines(seen: Tensor) -> Tensor:

@@ -195,4 +195,4 @@ def demonstrated(physics: Physics, state: Array, horizon: int, rng: np.random.Ge
             states.append(np.array([*physics.moving(), physics.coverage()]))
             if over():
                 break
-    return Demonstration(np.stack(states), np.stack(actions))
+    return Demonstration(np.stack(states), np.array(actions).reshape(-1, 2))

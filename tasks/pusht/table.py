@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from importlib.metadata import version
 from typing import Any
@@ -111,7 +112,9 @@ class Table(Environment):
     def placed(self, observation: Tensor) -> Tensor:
         """`n x s` states that look like `n x o` observations; a T has no velocity then."""
         seen = observation.double()
-        moving = torch.cat([seen[:, :6], torch.atan2(seen[:, 7], seen[:, 6])[:, None], seen.new_zeros(len(seen), 3)], 1)
+        angle = [math.atan2(sin, cos) for cos, sin in seen[:, 6:].tolist()]  # torch's depends on what stands beside
+        moving = torch.zeros(len(seen), MOVING, dtype=torch.double)
+        moving[:, :6], moving[:, 6] = seen[:, :6], torch.tensor(angle, dtype=torch.double)
         coverage = []
         for row in moving.numpy():
             self.physics.place(row)
@@ -120,8 +123,8 @@ class Table(Environment):
 
     def observe(self, state: Tensor) -> Tensor:
         """See `Environment.observe`."""
-        angle = state[:, 6:7]
-        return torch.cat([state[:, :6], angle.cos(), angle.sin()], 1).float()
+        direction = [(math.cos(angle), math.sin(angle)) for angle in state[:, 6].tolist()]
+        return torch.cat([state[:, :6], torch.tensor(direction, dtype=torch.double).reshape(-1, 2)], 1).float()
 
     def over(self, state: Tensor) -> Tensor:
         """See `Environment.over`: where the T is in place."""

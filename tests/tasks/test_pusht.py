@@ -86,17 +86,18 @@ def test_steps_are_those_of_gym_pusht():
     assert pushed >= 3
 
 
-def test_demonstrations_do_the_same_to_gym_pusht_left_alone_mostly(task):
-    """Whose contacts last: three in four end with a T that is nowhere farther than a few pixels after 16 actions."""
-    x, off = task.reference()[:12], []
-    for plan in x:
+def test_demonstrations_do_the_same_to_gym_pusht_left_alone(task):
+    """Whose contacts last, from the first action on to the last."""
+    x = task.reference()[:12]
+    outcome, off = task.execute(x), []
+    for plan, states in zip(x, outcome.states, strict=True):
         theirs = tables.Physics()
-        theirs.place(task.begun(plan[None])[0].numpy())
-        for target in task.actions(plan)[:16].double().numpy():
-            theirs.hold(target)
-        ours = execute(task.environment, task.begun(plan[None]), task.actions(plan)[None, :16]).states[0, -1, 4:6]
-        off.append(float((ours - torch.tensor([*theirs.block.position])).norm()))
-    assert np.quantile(off, 0.75) < 15
+        theirs.place(states[0].numpy())
+        for target, state in zip(task.actions(plan).double().numpy(), states, strict=False):
+            if state[-1] <= tables.SUCCESS:
+                theirs.hold(target)
+        off.append(float((states[-1, 4:6] - torch.tensor([*theirs.block.position])).norm()))
+    assert np.quantile(off, 0.75) < 0.5
 
 
 def test_starts_are_drawn_as_gym_pusht_draws_them():
@@ -199,20 +200,27 @@ def test_training_plans_are_what_happens_nearly(task):
     assert float(task.errors(few).median()) < 0.5 and task.valid(few).all()
     spoilt = few.clone()
     spoilt[:, 1:, :SEEN] = few.flip(0)[:, 1:, :SEEN]
-    assert float(task.valid(spoilt).double().mean()) < 0.2
+    assert float(task.valid(spoilt).double().mean()) < 0.1
+
+
+def test_who_believes_that_the_t_jumps_into_its_place_is_wrong_to_the_end(task):
+    """Though nothing moves there, whatever is done."""
+    x = task.reference()[:4].clone()
+    x[:, 1:, :SEEN] = seen(*ASIDE)
+    assert (task.errors(x) > 3 * task.width).all() and not task.valid(x).any()
 
 
 def test_most_demonstrations_succeed(task):
     ends = task.episodes.last
     assert int(ends.sum()) == data.TRAINING + data.HELD_OUT
-    assert float(task.episodes.fallen[ends].double().mean()) > 0.98
+    assert float(task.episodes.fallen[ends].double().mean()) > 0.99
     assert float(task.evaluate(task.reference()[:64]).mean()) > 0.6
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_search_succeeds_and_its_demonstrations_are_made_again():
-    """On other starts, of a hundred at least 97, in 35 actions on average."""
+def test_the_search_succeeds():
+    """On other starts, of a hundred at least 97, in about 34 actions on average."""
     table = Table()
     rows = table.reset(100, generator(7)).numpy()
     shown = [planner.demonstrated(table.physics, row, 100, np.random.default_rng(k)) for k, row in enumerate(rows)]
@@ -221,7 +229,6 @@ def test_the_search_succeeds_and_its_demonstrations_are_made_again():
 
 
 def test_demonstrations_are_made_again():
-    """The first of them; of another number of starts they are others, as seeds are drawn after these."""
     made, again = (data.made(2) for _ in range(2))
     assert all(torch.equal(made[key], again[key]) for key in made)
     assert made["observation"].shape == (int(made["length"].sum()) + 2, SEEN)

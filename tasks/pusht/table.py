@@ -55,8 +55,11 @@ class Physics(PushTEnv):  # type: ignore[misc]
         return 0.0  # of every step; see `coverage`
 
     def coverage(self) -> float:
-        """The share of the goal that the T covers, by gym-pusht's measure."""
-        return float(super()._get_coverage())
+        """The share of the goal that the T covers, by gym-pusht's measure, in millionths.
+
+        The last digits of that differ from time to time, as areas are added up in the order of places in memory.
+        """
+        return round(float(super()._get_coverage()), 6)
 
     def place(self, row: Array) -> None:
         """Begin anew, in a space without contacts, from what moves of a state."""

@@ -1,4 +1,4 @@
-"""Demonstrations by search, which ship; `python -m bbo_bench.tasks.pusht.data` makes them anew, in a quarter of an hour."""
+"""Demonstrations by search, which ship; `python -m bbo_bench.tasks.pusht.data` makes them anew, in some minutes."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from pymunk.vec2d import Vec2d
 from torch import Generator, Tensor
 
 from bbo_bench.control.environment import Environment, Step
@@ -79,8 +80,9 @@ class Physics(PushTEnv):  # type: ignore[misc]
 
     def hold(self, target: Array) -> None:
         """Draw the agent to a target for the time of an action."""
+        goal = Vec2d(*target.tolist())  # which adds faster than arrays of two numbers
         for _ in range(REPEATED):
-            self.step(target)
+            self.step(goal)
 
 
 class Table(Environment):
@@ -139,6 +141,8 @@ class Table(Environment):
         for i in (~self.over(state)).nonzero().flatten().tolist():
             self.physics.place(after[i])
             self.physics.hold(targets[i])
-            after[i] = *self.physics.moving(), self.physics.coverage()
+            moving = self.physics.moving()
+            covered = after[i, MOVING] if moving[4:7] == after[i, 4:7].tolist() else self.physics.coverage()
+            after[i] = *moving, covered
         moved = torch.from_numpy(after)
         return Step(moved, moved[:, -1] - state[:, -1], self.over(moved))

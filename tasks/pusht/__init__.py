@@ -134,7 +134,7 @@ class PushT(PlanTask):
         outcome = self.execute(x)
         covered = outcome.states[:, -1, MOVING]
         return super().metrics(x) | {
-            "coverage": float(covered.mean()),
+            "covered": float(covered.mean()),
             "success": float(outcome.success.double().mean()),
         }
 

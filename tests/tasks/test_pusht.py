@@ -136,7 +136,7 @@ def test_scores_by_hand(task):
     assert 0.2 < before < 0.7
     assert float(task.evaluate(pushed)) == pytest.approx(float(task.execute(pushed).states[0, -1, -1]) - before)
     assert float(task.evaluate(pushed)) > 0.95 - before
-    assert task.metrics(pushed)["success"] == 1 and task.metrics(pushed)["coverage"] > 0.95
+    assert task.metrics(pushed)["success"] == 1 and task.metrics(pushed)["covered"] > 0.95
 
 
 def test_where_the_t_is_in_place_nothing_moves(task):
@@ -268,11 +268,13 @@ def test_the_search_succeeds_in_a_closed_loop(task):
 
 
 def test_plans_of_the_prior_follow_from_their_start(task):
+    """Mostly; those whose starts are exchanged do not."""
     prior = task.prior()
     with prior.drawing(task.reference()[::8]):
         x = prior.decode(prior.sample(64, generator(0)))
-    assert float(task.valid(x).double().mean()) > 0.7
-    assert float(task.evaluate(x).mean()) > 0.2
+    other = torch.where(task.given, x.flip(0), x)
+    assert float(task.valid(x).double().mean()) > 0.6
+    assert float(task.errors(x)[:, 0].median()) < 40 < float(task.errors(other)[:, 0].median())
 
 
 def test_executed_plans_are_transitions(task):

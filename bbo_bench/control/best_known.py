@@ -17,7 +17,10 @@ from bbo_bench.seeding import generator
 
 STARTS, POPULATION, ELITE, ITERATIONS = 8, 32, 5, 12
 SPREAD, LEAST = 0.3, 0.03
-"""Standard deviation of actions about those of the data's, in the beginning, and what is added to the elite's."""
+"""Standard deviation of actions about those of the data's, in the beginning, and what is added to the elite's.
+
+In halves of what the numbers of an action range over.
+"""
 
 
 def searched(task: PlanTask) -> Tensor:
@@ -26,15 +29,17 @@ def searched(task: PlanTask) -> Tensor:
     held_out = task.reference()
     best = held_out[:: len(held_out) // STARTS][:STARTS]
     mean, top = task.actions(best), task.evaluate(best)
-    std = torch.full_like(mean, SPREAD)
+    low, high = (task.actions(bound) for bound in (task.domain.lower, task.domain.upper))
+    half = (high - low) / 2
+    std = (SPREAD * half).expand_as(mean)
     for _ in range(ITERATIONS):
         action = mean[:, None] + std[:, None] * torch.randn(STARTS, POPULATION, *mean.shape[1:], generator=rng)
-        plans = expecting(task, best.repeat_interleave(POPULATION, 0), action.clamp(-1, 1).flatten(0, 1))
+        plans = expecting(task, best.repeat_interleave(POPULATION, 0), action.clamp(low, high).flatten(0, 1))
         y = task.evaluate(plans).reshape(STARTS, POPULATION)
         plans = plans.reshape(STARTS, POPULATION, *plans.shape[1:])
         elite = y.topk(ELITE, 1).indices
         chosen = task.actions(plans[torch.arange(STARTS)[:, None], elite])
-        mean, std = chosen.mean(1), chosen.std(1) + LEAST
+        mean, std = chosen.mean(1), chosen.std(1) + LEAST * half
         better = y.amax(1) > top
         best = torch.where(better[:, None, None], plans[torch.arange(STARTS), elite[:, 0]], best)
         top = torch.where(better, y.amax(1), top)

@@ -22,6 +22,9 @@ EMOJI = ["emoji", "emoji_aesthetic", "emoji_align", "emoji_compress"]
 SLOW_ORACLES = [*EMOJI, "image_class", "molecule", "molecule_celecoxib", "molecule_plogp", "molecule_qed", "rna"]
 """Tasks that need minutes to score as many designs as the suite asks for: a slow test does so."""
 
+SIMULATED = ["halfcheetah_medium", "halfcheetah_medium_states", "hopper_medium_states", "pusht"]
+"""Plans in a simulator, of which `hopper_medium` and `metaworld_plate_slide` stand for all in a quick run."""
+
 EVERY = {"pytestmark": [pytest.mark.every_plugin]}
 
 WITHOUT_XFOIL = pytest.mark.filterwarnings("ignore:xfoil is not on the PATH:RuntimeWarning")
@@ -30,7 +33,7 @@ WITHOUT_XFOIL = pytest.mark.filterwarnings("ignore:xfoil is not on the PATH:Runt
 for _name, _choice in choices("task").items():
     _lacking = [*_choice.missing, *_choice.blank]
     _needs = pytest.mark.skipif(bool(_lacking), reason=f"needs {_lacking}")
-    _marks = [_needs, WITHOUT_XFOIL, pytest.mark.every_plugin]
+    _marks = [_needs, WITHOUT_XFOIL, pytest.mark.every_plugin, *[pytest.mark.slow] * (_name in SIMULATED)]
     _facts = {"name": _name, "pytestmark": _marks} | ({"many": 2000} if _name in SLOW_ORACLES else {})
     globals()[f"TestTask_{_name}"] = type(f"TestTask_{_name}", (TaskSuite,), _facts)
 

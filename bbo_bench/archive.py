@@ -106,10 +106,7 @@ class ArchiveOptimizer(Optimizer):
     def unseen(self, u: Tensor, also: Tensor | None = None) -> Tensor:
         """Those of `n x d` vectors, without repetition, whose designs have not been told, and are not `also` given."""
         seen = self.to_vectors(self.x)
-        known = seen if also is None else torch.cat([seen, also])
-        _, index = torch.unique(torch.cat([known, u]), dim=0, return_inverse=True)
-        first = torch.full_like(index, len(index)).scatter_reduce(0, index, torch.arange(len(index)).to(index), "amin")
-        return u[(first[index] == torch.arange(len(index)).to(index))[len(known) :]]
+        return u[novel(u, seen if also is None else torch.cat([seen, also]))]
 
     def state_dict(self) -> State:
         """See `Optimizer.state_dict`."""
@@ -124,3 +121,12 @@ class ArchiveOptimizer(Optimizer):
     def diagnostics(self) -> dict[str, float]:
         """`best_observed`: the highest noisy score so far."""
         return {"best_observed": float(self.y.max())}
+
+
+def novel(x: Tensor, known: Tensor) -> Tensor:
+    """Which of `n x shape` rows are not among `m x shape` known ones, nor repeat an earlier one: `n` bools."""
+    both = torch.cat([known, x])
+    _, group = torch.unique(both, dim=0, return_inverse=True)
+    place = torch.arange(len(both), device=group.device)
+    first = torch.full_like(group, len(both)).scatter_reduce(0, group, place, "amin")
+    return (first[group] == place)[len(known) :]

@@ -203,6 +203,17 @@ def tuned(optimizer: Generative, n: int = 12_000) -> Tensor:
     return optimizer.sample(n)
 
 
+def scored(optimizer: FineTuner, n: int) -> FineTuner:
+    """An optimizer that knows `n` designs: even along b, where `Linear` is their score, normal across it."""
+    b = Linear().b
+    across = torch.stack([-b[1], b[0]]) / b.norm()
+    along = 6 * torch.rand(n, 1, generator=generator(1)) - 3
+    spread = torch.randn(n, 1, generator=generator(2))
+    optimizer.x = optimizer.prior.decode(along * b / b.norm() + spread * across)
+    optimizer.y = (optimizer.x @ b).double()
+    return optimizer
+
+
 def settled(optimizer: FineTuner, n: int = 12_000) -> Tensor:
     """As `tuned`, after a second fine-tuning with a smaller learning rate, for methods of much noise."""
     tuned(optimizer, 1)

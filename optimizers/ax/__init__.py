@@ -42,12 +42,13 @@ class Ax(Bridge):
 
     def start(self) -> Client:
         """See `Bridge.start`; no initial design of Ax's own, as round 0 comes from the prior."""
-        logging.disable(logging.INFO)  # it greets when it is imported
+        before = logging.root.manager.disable
+        logging.disable(logging.INFO)  # Ax greets when it is imported
         from ax.api.client import Client
         from ax.api.configs import ChoiceParameterConfig, RangeParameterConfig
         from ax.utils.common.logger import set_ax_logger_levels
 
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
         set_ax_logger_levels(logging.WARNING)
         names = [f"x_{i}" for i in range(self.dimension)]
         parameters: list[RangeParameterConfig | ChoiceParameterConfig]

@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from bbo_bench.alignment.finetune import check_counts
 from bbo_bench.alignment.preference import PathRatios, Paths
+from bbo_bench.archive import novel
 from bbo_bench.core import Problem, State, UnsuitableError
 from bbo_bench.diffusion.likelihood import elbo
 
@@ -161,8 +162,4 @@ def joined(first: Paths, second: Paths) -> Paths:
 
 def novel_first(x: Tensor, known: Tensor) -> Tensor:
     """Row numbers of `n x shape` designs, in their order, those that are known or have come before last."""
-    both = torch.cat([known, x])
-    _, group = torch.unique(both.flatten(1), dim=0, return_inverse=True)
-    place = torch.arange(len(both), device=x.device)
-    first = torch.full_like(group, len(both)).scatter_reduce(0, group, place, "amin")
-    return (first[group] != place)[len(known) :].to(torch.uint8).argsort(stable=True)
+    return (~novel(x, known)).to(torch.uint8).argsort(stable=True)

@@ -10,7 +10,7 @@ from bbo_bench.alignment.inverse import importances
 from bbo_bench.core import UnsuitableError
 from bbo_bench.optimizers.ddom import DDOM
 from bbo_bench.seeding import generator
-from bbo_bench.testing.gaussian import TRAINING, Linear, problem, prompted
+from bbo_bench.testing.gaussian import TRAINING, Linear, problem, prompted, scored
 
 B = Linear().b
 ACROSS = torch.stack([-B[1], B[0]]) / B.norm()
@@ -22,11 +22,7 @@ def ddom(task=None, **changes):
 
 
 def taught(n=4000, **changes):
-    optimizer = ddom(**changes)
-    along, across = 6 * torch.rand(n, 1, generator=generator(1)) - 3, torch.randn(n, 1, generator=generator(2))
-    optimizer.x = optimizer.prior.decode(along * B / B.norm() + across * ACROSS)
-    optimizer.y = (optimizer.x @ B).double()
-    return optimizer
+    return scored(ddom(**changes), n)
 
 
 def test_untrained_it_is_the_prior():

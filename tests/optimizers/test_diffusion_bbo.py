@@ -7,7 +7,7 @@ from torch import nn
 from bbo_bench.core import UnsuitableError
 from bbo_bench.optimizers.diffusion_bbo import DiffusionBBO, Members
 from bbo_bench.seeding import generator
-from bbo_bench.testing.gaussian import TRAINING, Linear, moments, problem, prompted
+from bbo_bench.testing.gaussian import TRAINING, Linear, moments, problem, prompted, scored
 
 B = Linear().b
 ACROSS = torch.stack([-B[1], B[0]]) / B.norm()
@@ -31,11 +31,7 @@ def made(task=None, **changes):
 
 
 def taught(n=4000, **changes):
-    optimizer = made(**changes)
-    along, across = 6 * torch.rand(n, 1, generator=generator(1)) - 3, torch.randn(n, 1, generator=generator(2))
-    optimizer.x = optimizer.prior.decode(along * B / B.norm() + across * ACROSS)
-    optimizer.y = (optimizer.x @ B).double()
-    return optimizer
+    return scored(made(**changes), n)
 
 
 @pytest.mark.parametrize(("caution", "best"), [(0.0, 3.0), (0.25, 2.0), (0.5, 1.0), (100.0, 0.0)])

@@ -6,9 +6,14 @@ from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
+from torch.nn.functional import one_hot
 
 from bbo_bench.core import Domain, Optimizer, Problem, State, UnsuitableError
 from bbo_bench.domains import Box, Captioned, Sequences
+from bbo_bench.metrics.distinct import slots, spacing
+
+LED = 4
+"""Recommended designs for one that leads them."""
 
 
 class ArchiveOptimizer(Optimizer):
@@ -64,15 +69,49 @@ class ArchiveOptimizer(Optimizer):
         """Learn from the archive, after it has grown or has been loaded; nothing by default."""
 
     def recommend(self, n: int) -> Tensor:
-        """The `n` distinct queried designs of the highest scores, best first.
+        """The `n` best queried designs, best first, among them up to a quarter that are as unlike as real designs.
 
         A design that was queried again has the mean of its scores. The list is repeated where it is shorter than `n`.
         """
         x, index = torch.unique(self.x, dim=0, return_inverse=True)
         y = self.y.new_zeros(len(x)).scatter_reduce(0, index, self.y, "mean", include_self=False)
         order = y.argsort(descending=True, stable=True)
+        if len(order) > n:
+            leading = self._leading(x[order], y[order], n)
+            order = order[leading | ((~leading).cumsum(0) <= n - leading.sum())]
         best: Tensor = x[order.repeat(-(-n // len(order)))[:n]]
         return best
+
+    def _leading(self, x: Tensor, y: Tensor, n: int) -> Tensor:
+        """Which of `m x shape` designs, best first, lead the `n` that are recommended, `m` bools.
+
+        From the best on, designs better than round 0 was on average, as far from each that leads already as those of
+        round 0 are from each other (`spacing`): where a search has closed in on one design, the best `n` are copies of
+        it, and of another as good in its way nothing would be known. Distances are in standard deviations of round 0,
+        or count the places at which sequences differ.
+        """
+        begun, begun_y = self.rounds[0]
+        leading = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        known = torch.cat([begun, x])
+        if isinstance(self.domain, Sequences):
+            u = one_hot(known, self.domain.size).flatten(1).double()
+        else:
+            u = self.to_vectors(known)
+            std = u[: len(begun)].std(0, correction=0)
+            u = u[:, std > 0] / std[std > 0]
+        try:
+            least = spacing(u[: len(begun)], slots(n))
+        except ValueError:  # round 0 has no two designs that differ
+            return leading
+        u = u[len(begun) :]
+        free = (y > begun_y.mean()).to(u.device)
+        for _ in range(n // LED):
+            if not free.any():
+                break
+            first = free.byte().argmax()
+            leading[first] = True
+            free &= (u - u[first]).norm(dim=1) >= least
+        return leading
 
     def to_vectors(self, x: Tensor) -> Tensor:
         """`n x d` vectors, in double precision, of `n x shape` designs: points of a box's unit cube, or tokens."""

@@ -5,7 +5,7 @@ import torch
 
 from bbo_bench.archive import ArchiveOptimizer
 from bbo_bench.core import Problem, UnsuitableError
-from bbo_bench.domains import Box
+from bbo_bench.domains import Box, Sequences
 
 
 class Archive(ArchiveOptimizer):
@@ -30,6 +30,54 @@ def test_recommends_the_best_distinct_designs(archive):
         archive.recommend(3), torch.stack([a, b, c])
     )
     assert torch.equal(archive.recommend(5)[3:], archive.recommend(2)), "too few designs: the list is repeated"
+
+
+def line(*places):
+    """Designs of the fixture's box on its diagonal, at these places from 0 to 1."""
+    box = Box(torch.tensor([[-1.0, 0.0], [2.0, -3.0]]), torch.tensor([[1.0, 5.0], [4.0, 3.1]]))
+    return box.unnormalize(torch.tensor(places)[:, None, None].expand(-1, 2, 2))
+
+
+def test_ships_what_it_found_elsewhere_beside_copies_of_the_best(archive):
+    """The best eight are near copies; two of eight lead, and may not be worse than round 0's mean."""
+    archive.tell(line(0.0, 0.2, 0.4, 0.6), torch.tensor([0.0, 1.0, 2.0, 1.0]))
+    copies = torch.linspace(0.9, 0.91, 12)
+    archive.tell(line(*copies.tolist(), 0.4001), torch.cat([10 - 100 * (copies - 0.9), torch.tensor([1.5])]))
+    shipped = archive.recommend(8)
+    assert torch.equal(shipped, torch.cat([line(*copies[:7].tolist()), line(0.4)]))
+    assert torch.equal(archive.recommend(4), line(*copies[:4].tolist())), "one that leads is the best"
+
+
+def test_what_leads_is_better_than_round_0_and_apart(archive):
+    begun = line(0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+    archive.tell(begun, torch.tensor([5.0, 0.0, 0.0, 0.0, 0.0, 1.0]))
+    archive.tell(line(*torch.linspace(0.9, 0.91, 20).tolist()), torch.linspace(10, 9, 20))
+    shipped = archive.recommend(16)
+    assert torch.equal(shipped[-1:], line(0.0)), "the others are not better than 1"
+    assert torch.equal(shipped[:15], line(*torch.linspace(0.9, 0.91, 20)[:15].tolist()))
+
+
+@pytest.mark.parametrize("first", [(0.3,), (0.3, 0.3, 0.3)])
+def test_without_a_scale_it_ships_the_best(archive, first):
+    archive.tell(line(*first), torch.zeros(len(first)))
+    archive.tell(line(*torch.linspace(0.5, 0.9, 20).tolist()), torch.linspace(2, 1, 20))
+    assert torch.equal(archive.recommend(8), line(*torch.linspace(0.5, 0.9, 20)[:8].tolist()))
+
+
+def test_sequences_are_apart_by_the_places_at_which_they_differ():
+    class Words(Archive):
+        domains = (Sequences,)
+
+    archive = Words(Problem(Sequences(6, "abcd"), None, (4, 4)), torch.Generator())
+    begun = torch.tensor([[0, 0, 0] + [letter] * 3 for letter in range(4)])
+    archive.tell(begun, torch.tensor([0.0, 1.0, 0.0, 1.0]))
+    best = torch.tensor([3] * 6)
+    copies = torch.stack([best, *(best.index_fill(0, torch.tensor([i]), 0) for i in range(6))])
+    far = torch.tensor([[1, 1, 1, 3, 3, 3]])
+    archive.tell(torch.cat([copies, far, far.index_fill(1, torch.tensor([0]), 0)]), torch.linspace(9, 8, 9))
+    shipped = archive.recommend(8)
+    assert torch.equal(shipped, torch.cat([copies, far])), "the second that leads is the best with three other letters"
+    assert torch.equal(archive.recommend(5), copies[:5]), "of five, one leads"
 
 
 def test_unit_cube_and_back(archive):

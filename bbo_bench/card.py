@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bbo_bench.control.task import PlanTask
 from bbo_bench.core import Prior, Task
 from bbo_bench.device import limited_threads
 from bbo_bench.diffusion.estimates import ESTIMATES
@@ -39,11 +40,12 @@ def measure(task: Task) -> dict[str, Any]:
 
     Returns:
         Under `scores` mean and standard deviation of 10,000 prior samples (the mean also as the task declares it), mean
-        and best valid score of the data; under `prior samples` and `training designs` how as many of them as there are
-        reference designs compare with these; under `consistency model` and `posterior mean` what these make of noise
-        and of noised training designs in one step; the median distance to the nearest training design in feature
-        space; the distance from which on two designs are distinct, where 32 of 256 or 8 of 64 are shipped; under
-        `speed` seconds and rates.
+        and best valid score of the data, or of as many of them as there are reference designs where they are plans in
+        a simulator; under `prior samples` and `training designs` how as many of them as there are reference designs
+        compare with these, and the task's own metrics of the prior's; under `consistency model` and `posterior mean`
+        what these make of noise and of noised training designs in one step; the median distance to the nearest
+        training design in feature space; the distance from which on two designs are distinct, where 32 of 256 or 8 of
+        64 are shipped; under `speed` seconds and rates.
     """
     with limited_threads(1):
         prior, reference = task.prior(), task.reference()
@@ -52,7 +54,7 @@ def measure(task: Task) -> dict[str, Any]:
         known = reference
         with prior.every_prompt() if isinstance(prior, DiffusionPrior) else nullcontext():
             few = sampled(prior, len(reference), generator(0, "quality"))
-        figures: dict[str, object] = {"prior samples": quality(task, few)}
+        figures: dict[str, object] = {"prior samples": quality(task, few) | _rounded(task.metrics(few))}
         if isinstance(task, DiffusionTask):
             known = task.training_data()
             drawn = known[torch.randperm(len(known), generator=generator(0, "card"))[: len(reference)]]
@@ -62,6 +64,7 @@ def measure(task: Task) -> dict[str, Any]:
             figures["distance to the nearest training design"] = {
                 name: nearest(task, designs, known) for name, designs in {"prior": few, "reference": reference}.items()
             }
+            known = drawn if isinstance(task, PlanTask) else known  # plans in a simulator take 10 to 100 ms each
         real = finite(task, true_scores(task, known))
         scores: dict[str, float | Tensor] = {
             "y_prior": y.mean(),

@@ -169,3 +169,17 @@ def novel(x: Tensor, known: Tensor) -> Tensor:
     place = torch.arange(len(both), device=group.device)
     first = torch.full_like(group, len(both)).scatter_reduce(0, group, place, "amin")
     return (first[group] == place)[len(known) :]
+
+
+def places(x: Tensor, known: Tensor) -> Tensor:
+    """Where `n x shape` rows stand among `m x shape` known ones, `n` numbers: -1 where a row is not among them.
+
+    Rows that are all the known ones in their order stand where they are; else equal ones stand where the first does.
+    """
+    if torch.equal(x, known):
+        return torch.arange(len(x), device=x.device)
+    _, group = torch.unique(torch.cat([known, x]), dim=0, return_inverse=True)
+    place = torch.arange(len(known), device=group.device)
+    first = torch.full_like(group, len(known)).scatter_reduce(0, group[: len(known)], place, "amin")
+    at = first[group[len(known) :]]
+    return torch.where(at < len(known), at, -1)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bbo_bench.archive import ArchiveOptimizer
+from bbo_bench.archive import ArchiveOptimizer, places
 from bbo_bench.core import Problem, UnsuitableError
 from bbo_bench.domains import Box, Sequences
 
@@ -97,3 +97,11 @@ def test_points_outside_become_designs_of_the_domain(archive):
 def test_needs_a_box():
     with pytest.raises(UnsuitableError, match="Archive searches a Box, got the domain str"):
         Archive(Problem("ACGT", None, (4,)), torch.Generator())
+
+
+def test_where_rows_stand_among_known_ones():
+    known = torch.tensor([[1, 2], [3, 4], [1, 2], [5, 6]])
+    x = torch.tensor([[5, 6], [1, 2], [7, 8], [3, 4]])
+    assert places(x, known).tolist() == [3, 0, -1, 1]
+    assert places(known, known).tolist() == [0, 1, 2, 3], "twins keep their places where all are there in order"
+    assert places(x, known[:0]).tolist() == [-1] * 4 and places(x[:0], known).tolist() == []

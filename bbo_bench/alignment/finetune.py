@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 from bbo_bench.alignment.dual import Dual
 from bbo_bench.alignment.generative import Generative
 from bbo_bench.alignment.policy import Policy
+from bbo_bench.archive import places
 from bbo_bench.core import Problem, State
 from bbo_bench.diffusion.transition import Denoiser
 from bbo_bench.progress import tick
@@ -257,11 +258,12 @@ class FineTuner(Tuned):
         return self.prior.decode(self._asked.x0)
 
     def tell(self, x: Tensor, y: Tensor) -> None:
-        """See `Generative.tell`; where not all that was asked has a score, only its trajectories are learnt from."""
-        if self._asked is not None and len(x) < len(self._asked.x0):
-            designs = self.prior.decode(self._asked.x0).flatten(1)
-            scored = (x.flatten(1)[:, None] == designs).all(2).to(torch.uint8).argmax(1)
-            self._asked = Trajectories(*(part[scored] for part in self._asked))
+        """See `Generative.tell`; only trajectories that led to told designs are learnt from, whatever their order."""
+        if self._asked is not None:
+            at = places(x, self.prior.decode(self._asked.x0))
+            order = (at >= 0).byte().argsort(stable=True)  # what was asked for last, where rewards are read
+            x, y, at = x[order], y[order], at[order]
+            self._asked = Trajectories(*(part[at[at >= 0]] for part in self._asked)) if (at >= 0).any() else None
         super().tell(x, y)
 
     def sample(self, n: int) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
+from bbo_bench.archive import places
 from bbo_bench.core import Optimizer, Prior, Problem, State, UnsuitableError
 from bbo_bench.diffusion.prior import DiffusionPrior
 from bbo_bench.diffusion.transition import Denoiser, Transition
@@ -91,16 +92,24 @@ class Latent(Optimizer):
         self.transition = prior.sampler(steps, eta=0.0)
         edge = torch.full(prior.latent_shape, REACH, device=rng.device)
         self.inner = inner(Problem(Box(-edge, edge), Noise(prior.latent_shape), problem.budget), rng)
-        self._asked: Tensor | None = None
+        self._asked: tuple[Tensor, Tensor] | None = None
 
     def ask(self, n: int) -> Tensor:
         """See `Optimizer.ask`."""
-        self._asked = self.near(self.inner.ask(n))
-        return self.made(self._asked)
+        noise = self.near(self.inner.ask(n))
+        self._asked = self.made(noise), noise
+        return self._asked[0]
 
     def tell(self, x: Tensor, y: Tensor) -> None:
         """See `Optimizer.tell`; the noise of designs that it has not asked for, as round 0's, is found."""
-        noise = self._asked if self._asked is not None and len(self._asked) == len(x) else self.found(x)
+        if self._asked is None:
+            noise = self.found(x)
+        else:
+            asked, of = self._asked
+            at = places(x, asked)
+            noise = of[at]
+            if (other := at < 0).any():
+                noise[other] = self.found(x[other])
         self._asked = None
         self.inner.tell(noise, y)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from bbo_bench.archive import ArchiveOptimizer
+from bbo_bench.archive import ArchiveOptimizer, places
 from bbo_bench.core import Problem, State
 from bbo_bench.domains import Box, Sequences
 from bbo_bench.optimizers.turbo import Turbo
@@ -41,13 +41,15 @@ class TurboM(ArchiveOptimizer):
             raise ValueError(f"expected regions >= 1, got {regions=}")
         self.inner, self.number = inner, regions
         self.owners: list[Tensor] = []
+        self._asked: Tensor | None = None
         self._owner: Tensor | None = None
 
     def ask(self, n: int) -> Tensor:
         """See `Optimizer.ask`."""
         x, drawn = zip(*(self._drawn(region, n) for region in self.regions), strict=True)
         self._owner = torch.stack(drawn).argmax(0)
-        return torch.stack(x)[self._owner, torch.arange(n, device=self._owner.device)]
+        self._asked = torch.stack(x)[self._owner, torch.arange(n, device=self._owner.device)]
+        return self._asked
 
     def _drawn(self, region: Turbo, n: int) -> tuple[Tensor, Tensor]:
         """`n x shape` designs of a region, and what its process draws there; infinite where it is to start."""
@@ -61,9 +63,12 @@ class TurboM(ArchiveOptimizer):
 
     def tell(self, x: Tensor, y: Tensor) -> None:
         """See `Optimizer.tell`; designs that it has not asked for, as round 0's, are dealt out."""
-        dealt = torch.arange(len(x), device=y.device) % self.number
-        self.owners.append(dealt if self._owner is None or len(self._owner) != len(x) else self._owner)
-        self._owner = None
+        owner = torch.arange(len(x), device=y.device) % self.number
+        if self._asked is not None and self._owner is not None:
+            at = places(x, self._asked)
+            owner = torch.where(at < 0, owner, self._owner[at])
+        self.owners.append(owner)
+        self._asked = self._owner = None
         super().tell(x, y)
 
     def update(self) -> None:

@@ -69,6 +69,26 @@ def reinforce(optimizer, steps):
     return (kl - steps.advantage * policy.log_prob(steps.following).sum(1)).mean()
 
 
+@pytest.mark.parametrize("others", [0, 2])
+def test_without_a_proxy_trajectories_have_the_scores_of_their_own_designs(others, monkeypatch):
+    """Told in another order, some not at all, and some that nobody asked for."""
+    optimizer, learnt_from = ddpo(proxy=None), []
+    monkeypatch.setattr(optimizer, "learn", lambda: learnt_from.extend(optimizer.rollouts(1, 1)))
+    asked, other = optimizer.ask(10), optimizer.recommend(others)
+    optimizer.tell(torch.cat([asked[[7, 2, 9]], other]), torch.tensor([3.0, 1.0, 2.0] + [9.0] * others))
+    [rollout] = learnt_from
+    assert torch.equal(optimizer.prior.decode(rollout.trajectories.x0), asked[[7, 2, 9]])
+    assert rollout.reward.argsort().tolist() == [1, 2, 0]
+
+
+def test_without_a_proxy_nothing_is_learnt_from_designs_that_nobody_asked_for(monkeypatch):
+    optimizer, learnt_from = ddpo(proxy=None), []
+    monkeypatch.setattr(optimizer, "learn", lambda: learnt_from.extend(optimizer.rollouts(1, 1)))
+    optimizer.ask(10)
+    optimizer.tell(optimizer.recommend(10), torch.zeros(10))
+    assert not learnt_from
+
+
 @pytest.mark.parametrize("kl_weight", [0.0, 1.0])
 def test_the_surrogates_gradient_at_ratio_1_is_reinforces_and_that_of_the_score_function(kl_weight):
     clipped = moved(ddpo(kl_weight=kl_weight))

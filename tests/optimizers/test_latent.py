@@ -47,6 +47,17 @@ def test_it_finds_more_than_the_prior_gives(name):
     optimizer.problem.domain.check(optimizer.recommend(8))
 
 
+def test_designs_are_known_in_another_order_and_if_some_have_no_score():
+    task = Probe()
+    optimizer = made("optimizer", "genetic_latent")(problem_of(task, (16, 16)), generator(0))
+    x = task.prior().decode(task.prior().sample(16, generator(1)))
+    optimizer.tell(x, task.evaluate(x).double())
+    asked = optimizer.ask(16)
+    noise, told = optimizer._asked[1], torch.randperm(16, generator=generator(0))[:15]
+    optimizer.tell(torch.cat([x[:1], asked[told]]), torch.zeros(16).double())
+    assert torch.equal(optimizer.inner.rounds[1][0], torch.cat([optimizer.found(x[:1]), noise[told]]))
+
+
 def test_what_is_shipped_is_what_was_queried():
     task = Probe()
     optimizer = made("optimizer", "genetic_latent")(problem_of(task, (16, 16)), generator(0))

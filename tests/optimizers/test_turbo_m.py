@@ -21,6 +21,16 @@ def test_round_0_is_dealt_out_and_a_region_knows_what_it_has_asked_for(problem, 
     assert optimizer.diagnostics()["largest"] == pytest.approx(owner.bincount().max().item() / 40)
 
 
+def test_designs_are_known_in_another_order_and_if_some_have_no_score(problem, play, build):
+    optimizer = build("turbo_m", problem, **QUICK)
+    play(optimizer, rounds=1)
+    x = optimizer.ask(40)
+    owner, told = optimizer._owner, torch.randperm(40, generator=generator(0))[:39]
+    other = problem.prior.sample(3, generator(1))
+    optimizer.tell(torch.cat([other, x[told]]), torch.zeros(42).double())
+    assert optimizer.owners[1].tolist() == [0, 1, 2, *owner[told].tolist()]
+
+
 def test_every_query_goes_to_the_region_of_the_highest_draw(problem, play, build):
     optimizer = build("turbo_m", problem, **QUICK)
     play(optimizer, rounds=1)

@@ -18,7 +18,7 @@ def contents(folder):
     return {name: (folder / name).read_bytes() for name in FILES}
 
 
-@pytest.mark.parametrize("name", ["toy_search", "genetic"])
+@pytest.mark.parametrize("name", ["toy_search", pytest.param("genetic", marks=pytest.mark.slow)])
 def test_the_same_bytes(cli, tmp_path, name):
     for isolation in ("none", "process"):
         assert cli(*RUN, f"optimizer={name}", f"isolation={isolation}", f"name={isolation}").status == 0
@@ -88,7 +88,9 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("what", SETTINGS)
+@pytest.mark.parametrize(
+    "what", ["prompts", *(pytest.param(what, marks=pytest.mark.slow) for what in SETTINGS if what != "prompts")]
+)
 def test_what_designs_are_made_for_reaches_the_other_process(what, tmp_path):
     name, changes, task, rounds = SETTINGS[what]
     choice = find("optimizer", name)

@@ -16,7 +16,8 @@ def targets(node):
             yield from targets(each)
 
 
-TARGETS = sorted({name for kind in KINDS for choice in choices(kind).values() for name in targets(choice.settings)})
+INSTALLED = [choice for kind in KINDS for choice in choices(kind).values() if not choice.missing]
+TARGETS = sorted({name for choice in INSTALLED for name in targets(choice.settings)})
 
 
 def taken(target):

@@ -27,7 +27,10 @@ def rows(content):
     return list(csv.DictReader(io.StringIO(content["metrics.csv"].decode())))
 
 
-@pytest.mark.parametrize("name", ["prior_sampling", "reinforce_iql", "sft_iql", "value_dpo_iql", "sqdf_iql", "idql"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("sft_iql", "value_dpo_iql", "sqdf_iql")]
+
+
+@pytest.mark.parametrize("name", ["prior_sampling", "reinforce_iql", "idql", *SLOW])
 def test_passes_without_a_query_are_judged_by_episodes(name, task, tmp_path, monkeypatch):
     monkeypatch.setattr(Oracle, "__call__", lambda self, x, rng: asked(x) or whole(self, x, rng))
     content = play(tmp_path, made("optimizer", name), task, PASSES)
@@ -49,7 +52,7 @@ def asked(x):
     assert len(x) == 0, "a pass without queries asks for no score"
 
 
-@pytest.mark.parametrize("name", ["reinforce_iql", "sequential_iql"])
+@pytest.mark.parametrize("name", ["reinforce_iql", pytest.param("sequential_iql", marks=pytest.mark.slow)])
 def test_killed_between_passes(name, task, tmp_path, monkeypatch):
     expected = play(tmp_path / "whole", made("optimizer", name), task, PASSES)
     commit, done = Record.commit, []

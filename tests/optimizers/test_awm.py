@@ -52,7 +52,7 @@ def test_the_optimum_is_the_tilted_prior():
 
 
 @pytest.mark.parametrize("weighting", ["uniform", "elbo"])
-@pytest.mark.parametrize("minibatches", [1, 4])
+@pytest.mark.parametrize("minibatches", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_awm_meets_its_optimum(weighting, minibatches):
     optimizer = awm(shift_problem(), kl_weight=1.0, weighting=weighting, minibatches=minibatches, learning_rate=0.01)
     mean, variance = optimum(optimizer.transition, 1.0)

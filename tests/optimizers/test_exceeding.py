@@ -81,7 +81,7 @@ def test_rewards_are_log_probabilities_of_exceeding():
     assert z.grad.isfinite().all() and (z.grad @ B > 0).all()
 
 
-@pytest.mark.parametrize("cls", [VSD, CbAS])
+@pytest.mark.parametrize("cls", [VSD, pytest.param(CbAS, marks=pytest.mark.slow)])
 def test_the_optimum_is_the_prior_above_the_threshold(cls):
     optimizer = made(cls)
     optimizer.threshold = THRESHOLD
@@ -93,6 +93,7 @@ def test_the_optimum_is_the_prior_above_the_threshold(cls):
     assert optimizer.diagnostics()["threshold"] == THRESHOLD, "it never falls"
 
 
+@pytest.mark.slow
 def test_more_sets_stay_where_the_first_has_come():
     """The ratio takes back what earlier sets have weighted already."""
     optimizer = made(CbAS, iterations=7, samples=2000, updates=200)

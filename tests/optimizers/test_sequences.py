@@ -56,7 +56,10 @@ def played(optimizer, rounds, seed=0):
     return optimizer
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+SLOW = ("turbo", "turbo_m")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in SETTINGS])
 def test_finds_a_target_sequence(build, name):
     rounds = (40, 80, 160, 160)
     optimizer = played(build(name, problem_of(20, 4, rounds), **SETTINGS[name]), rounds)

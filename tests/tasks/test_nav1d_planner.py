@@ -116,6 +116,7 @@ def test_executing_plans_shows_what_happens_not_what_was_planned():
     assert (seen.following[seen.done][:, 1:] == 0).all()
 
 
+@pytest.mark.slow
 def test_a_critic_learns_from_what_executed_plans_have_shown():
     task = planner()
     problem = task.problem((64,), torch.device("cpu"))

@@ -22,7 +22,7 @@ EMOJI = ["emoji", "emoji_aesthetic", "emoji_align", "emoji_compress"]
 SLOW_ORACLES = [*EMOJI, "image_class", "molecule", "molecule_celecoxib", "molecule_plogp", "molecule_qed", "rna"]
 """Tasks that need minutes to score as many designs as the suite asks for: a slow test does so."""
 
-SIMULATED = ["halfcheetah_medium", "halfcheetah_medium_states", "hopper_medium_states", "pusht"]
+SIMULATED = ["halfcheetah_medium", "halfcheetah_medium_states", "hopper_medium_states", "kitchen", "pusht"]
 """Plans in a simulator, of which `hopper_medium` and `metaworld_plate_slide` stand for all in a quick run."""
 
 EVERY = {"pytestmark": [pytest.mark.every_plugin]}

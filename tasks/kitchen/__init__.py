@@ -19,6 +19,8 @@ from bbo_bench.tasks.kitchen.room import JOINTS, PACKAGE, SEEN, VERSION, Room
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+BACK, BUSY = 0.15, 16
+"""Radians up to which joints are in their usual places again, and actions after which an arm may have come back."""
 UNIT = 1.05
 """What the three numbers of a kettle's quaternion are together, at most; more are of no rotation."""
 
@@ -66,10 +68,16 @@ class Kitchen(PlanTask):
         return Demonstrations.load()
 
     def training_data(self) -> Tensor:
-        """`n x 32 x 22` plans that were executed, from every time at which 32 actions are left of an episode."""
+        """`n x 32 x 22` plans that were executed, from every time at which 32 actions are left of an episode.
+
+        But for where an arm that has come back waits for the next attempt: plans from there would begin by waiting.
+        """
         data = self.data
-        both = torch.cat([data.observation[:-HELD_OUT, :, :-1], data.action[:-HELD_OUT]], -1).flatten(1, 2)
-        return self.domain.clamp(both.unfold(1, LENGTH, 1).movedim(-1, 2).flatten(0, 1))
+        both = torch.cat([data.observation[:-HELD_OUT, :, :-1], data.action[:-HELD_OUT]], -1)
+        aside = (both[..., :JOINTS] - self.room.observe(self.room.rest[None])[0, :JOINTS]).abs().amax(-1)
+        waits = (aside < BACK) & (torch.arange(both.shape[2]) >= BUSY)
+        windows = both.flatten(1, 2).unfold(1, LENGTH, 1).movedim(-1, 2)
+        return self.domain.clamp(windows[~waits.flatten(1)[:, : windows.shape[1]]])
 
     def reference(self) -> Tensor:
         """See `Task.reference`: 192 plans from the beginnings of attempts of other episodes."""

@@ -150,7 +150,7 @@ def test_demonstrations_are_what_happens(task):
 def test_training_plans_are_what_happens_nearly(task):
     """From any moment on, without speeds, which are not observed: a step is off by millimetres."""
     x = task.training_data()
-    assert x.shape == (data.TRAINING * 113, LENGTH, SEEN + JOINTS)
+    assert 10_000 < len(x) < data.TRAINING * 113 and x.shape[1:] == (LENGTH, SEEN + JOINTS)
     few = x[:: len(x) // 6][:6]
     assert float(task.errors(few).median()) < 6e-3 and task.valid(few).all()
     spoilt = few.clone()

@@ -139,7 +139,7 @@ class Kitchen(PlanTask):
         return {"mujoco": MUJOCO, PACKAGE: VERSION}
 
     def render(self, x: Tensor, axes: Axes) -> None:
-        """See `Task.render`: ways of hand, kettle, door and switch, as planned and, in black, as executed."""
+        """See `Task.render`: arm, kettle, door and switch at four times, as planned and, in black, as executed."""
         x = x.detach().cpu()[None]
         executed = self.room.observe(self.execute(x).states[0])
-        draw(self.room.places(x[0, :, :SEEN]), self.room.places(executed), axes)
+        draw(*((self.room.arm(seen), self.room.places(seen)) for seen in (x[0, :, :SEEN], executed)), axes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Callable
 from importlib.metadata import version
 
 import numpy as np
@@ -76,6 +77,7 @@ class Room(Environment):
         self.seconds = self._robot.dt
         """Of one of its steps."""
         self._sites = [self.model.site(name).id for name in PLACES]
+        self._links = [self.model.body(f"panda0_link{k}").id for k in range(JOINTS + 1)]
         self.rest = self._at_rest()
         """One state: the arm in its usual place, the gripper closed, and everything where it stands at first."""
         self._far = self.distances(self.rest[None])[0]
@@ -125,17 +127,23 @@ class Room(Environment):
         controls[:, :JOINTS] = action.double().clamp(-1, 1).numpy()
         for i in state.isfinite().all(1).nonzero().flatten().tolist():
             self.restore(rows[i])
-            for _ in range(REPEATED):
-                self._robot.step(controls[i])
+            self._hold(controls[i])
             mujoco.mj_getState(self.model, self.data, rows[i], SPEC)
         after[~(after[:, 1:].abs() < HUGE).all(1)] = torch.nan
         reward = (self.progress(after) - self.progress(state)).sum(1)
         return Step(after, reward.nan_to_num(0.0), self.completed(after).all(1))
 
     def restore(self, row: Array) -> None:
-        """Go to a state of `s` numbers; what Franka Kitchen keeps beside it is where its arm was seen last."""
+        """Go to a state of `s` numbers."""
         mujoco.mj_setState(self.model, self.data, row, SPEC)
-        self._robot._last_robot_qpos = self.data.qpos[:9].copy()
+
+    def _hold(self, action: Array) -> None:
+        """Franka Kitchen's steps, without what it looks at after each: it moves the arm from where it was seen last."""
+        robot = self._robot
+        for _ in range(REPEATED):
+            robot._last_robot_qpos = self.data.qpos[:9].copy()
+            target = robot._ctrl_position_limits(robot._ctrl_velocity_limits(robot.act_mid + robot.act_rng * action))
+            robot.do_simulation(target, robot.frame_skip)
 
     def distances(self, state: Tensor) -> Tensor:
         """`n x 3` distances to the goals of the subtasks, as Franka Kitchen measures them."""
@@ -154,9 +162,19 @@ class Room(Environment):
 
     def places(self, observation: Tensor) -> Tensor:
         """`n x 4 x 3`: where hand, kettle, door and switch are in `n x o` observations, in metres."""
-        found = np.empty((len(observation), len(PLACES), 3))
-        for i, row in enumerate(self.placed(observation).numpy()):
+        return self._looked(observation, lambda: self.data.site_xpos[self._sites])
+
+    def arm(self, observation: Tensor) -> Tensor:
+        """`n x 9 x 3`: where the arm is in `n x o` observations, joint by joint from foot to hand, in metres."""
+        return self._looked(
+            observation, lambda: np.vstack([self.data.xpos[self._links], self.data.site_xpos[self._sites[0]]])
+        )
+
+    def _looked(self, observation: Tensor, look: Callable[[], Array]) -> Tensor:
+        """`n` looks at where things are in observations."""
+        found = []
+        for row in self.placed(observation).numpy():
             self.data.qpos[:] = row[POSITIONS]
             mujoco.mj_kinematics(self.model, self.data)
-            found[i] = self.data.site_xpos[self._sites]
-        return torch.from_numpy(found)
+            found.append(look().copy())
+        return torch.from_numpy(np.array(found).reshape(len(found), -1, 3))

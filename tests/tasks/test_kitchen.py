@@ -204,8 +204,9 @@ def test_the_script_succeeds_in_a_closed_loop(task):
 
 
 def test_plans_of_the_prior_follow_from_their_start(task):
-    """Mostly; those whose starts are exchanged do not."""
+    """And from step to step, as their actions are those that lead through their states."""
     prior = task.prior()
+    assert prior.lossy and prior.latent_shape == (LENGTH, SEEN)
     with prior.drawing(task.reference()[::12]):
         x = prior.decode(prior.sample(16, generator(0)))
     assert float(task.valid(x).double().mean()) > 0.7

@@ -59,7 +59,7 @@ def test_steps_are_those_of_franka_kitchen(room):
     theirs = rooms.KitchenEnv([*rooms.SUBTASKS], robot_noise_ratio=0.0, object_noise_ratio=0.0)
     theirs.reset(seed=0)
     start = room.reset(1, generator(1))
-    theirs.data.qpos[:] = start[0, rooms.POSITIONS].numpy()
+    rooms.mujoco.mj_setState(theirs.model, theirs.data, start[0].numpy(), rooms.SPEC)
     theirs.robot_env._last_robot_qpos = theirs.data.qpos[:9].copy()
     shown = scripts.attempt(room, "slide cabinet", start[0], 0.05, 26, generator(2))
     completed = set()

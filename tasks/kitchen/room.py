@@ -162,19 +162,21 @@ class Room(Environment):
 
     def places(self, observation: Tensor) -> Tensor:
         """`n x 4 x 3`: where hand, kettle, door and switch are in `n x o` observations, in metres."""
-        return self._looked(observation, lambda: self.data.site_xpos[self._sites])
+        return self._looked(observation, len(PLACES), lambda: self.data.site_xpos[self._sites])
 
     def arm(self, observation: Tensor) -> Tensor:
         """`n x 9 x 3`: where the arm is in `n x o` observations, joint by joint from foot to hand, in metres."""
         return self._looked(
-            observation, lambda: np.vstack([self.data.xpos[self._links], self.data.site_xpos[self._sites[0]]])
+            observation,
+            JOINTS + 2,
+            lambda: np.vstack([self.data.xpos[self._links], self.data.site_xpos[self._sites[0]]]),
         )
 
-    def _looked(self, observation: Tensor, look: Callable[[], Array]) -> Tensor:
-        """`n` looks at where things are in observations."""
+    def _looked(self, observation: Tensor, points: int, look: Callable[[], Array]) -> Tensor:
+        """`n x points x 3`: where a look finds things in `n x o` observations."""
         found = []
         for row in self.placed(observation).numpy():
             self.data.qpos[:] = row[POSITIONS]
             mujoco.mj_kinematics(self.model, self.data)
             found.append(look().copy())
-        return torch.from_numpy(np.array(found).reshape(len(found), -1, 3))
+        return torch.from_numpy(np.array(found).reshape(len(found), points, 3))

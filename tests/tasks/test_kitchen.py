@@ -250,7 +250,10 @@ def test_without_the_extra_the_command_that_installs_it_is_told(monkeypatch):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda arrays: arrays.pop("reward"), "expected the arrays action, done, observation, order, reward"),
+        (
+            lambda arrays: arrays.pop("reward"),
+            "expected the arrays order, start, observation, action, reward, done, usual, got",
+        ),
         (lambda arrays: arrays.update(action=arrays["action"][:-1]), r"expected action of the shape \(\d+, 3, 48, 7\)"),
     ],
 )

@@ -22,7 +22,8 @@ EMOJI = ["emoji", "emoji_aesthetic", "emoji_align", "emoji_compress"]
 SLOW_ORACLES = [*EMOJI, "image_class", "molecule", "molecule_celecoxib", "molecule_plogp", "molecule_qed", "rna"]
 """Tasks that need minutes to score as many designs as the suite asks for: a slow test does so."""
 
-SIMULATED = ["halfcheetah_medium", "halfcheetah_medium_states", "hopper_medium", "hopper_medium_states", "pusht"]
+_MEDIUM = [f"{robot}_medium{states}" for robot in ("halfcheetah", "hopper") for states in ("", "_states")]
+SIMULATED = [*_MEDIUM, "kitchen", "pusht"]
 """Plans in a simulator, of which `metaworld_plate_slide` stands for all in a quick run."""
 
 EVERY = {"pytestmark": [pytest.mark.every_plugin]}

@@ -71,16 +71,24 @@ class ArchiveOptimizer(Optimizer):
     def recommend(self, n: int) -> Tensor:
         """The `n` best queried designs, best first, among them up to a quarter that are as unlike as real designs.
 
-        A design that was queried again has the mean of its scores. The list is repeated where it is shorter than `n`.
+        The list is repeated where it is shorter than `n`.
         """
+        x, y = self._ranked()
+        if len(x) > n:
+            leading = self._leading(x, y, n)
+            x = x[leading | ((~leading).cumsum(0) <= n - leading.sum())]
+        return _repeated(x, n)
+
+    def top(self, n: int) -> Tensor:
+        """The `n` distinct queried designs of the highest scores, best first; repeated where there are fewer."""
+        return _repeated(self._ranked()[0], n)
+
+    def _ranked(self) -> tuple[Tensor, Tensor]:
+        """All distinct queried designs, best first, and their scores: where one was queried again, the mean."""
         x, index = torch.unique(self.x, dim=0, return_inverse=True)
         y = self.y.new_zeros(len(x)).scatter_reduce(0, index, self.y, "mean", include_self=False)
         order = y.argsort(descending=True, stable=True)
-        if len(order) > n:
-            leading = self._leading(x[order], y[order], n)
-            order = order[leading | ((~leading).cumsum(0) <= n - leading.sum())]
-        best: Tensor = x[order.repeat(-(-n // len(order)))[:n]]
-        return best
+        return x[order], y[order]
 
     def _leading(self, x: Tensor, y: Tensor, n: int) -> Tensor:
         """Which of `m x shape` designs, best first, lead the `n` that are recommended, `m` bools.
@@ -160,6 +168,11 @@ class ArchiveOptimizer(Optimizer):
     def diagnostics(self) -> dict[str, float]:
         """`best_observed`: the highest noisy score so far."""
         return {"best_observed": float(self.y.max())}
+
+
+def _repeated(x: Tensor, n: int) -> Tensor:
+    """The first `n` of `m` designs, over and over where there are fewer."""
+    return x[torch.arange(n, device=x.device) % len(x)]
 
 
 def novel(x: Tensor, known: Tensor) -> Tensor:

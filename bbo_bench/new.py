@@ -260,7 +260,7 @@ class $kind(ArchiveOptimizer):
 
     def ask(self, n: int) -> Tensor:
         """See `Optimizer.ask`."""
-        best = self.to_vectors(self.recommend(n))
+        best = self.to_vectors(self.top(n))
         noise = randn(best.shape, generator=self.rng, device=self.rng.device, dtype=best.dtype)
         return self.to_designs(best + self.step * noise)
 '''

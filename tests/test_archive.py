@@ -46,6 +46,7 @@ def test_ships_what_it_found_elsewhere_beside_copies_of_the_best(archive):
     shipped = archive.recommend(8)
     assert torch.equal(shipped, torch.cat([line(*copies[:7].tolist()), line(0.4)]))
     assert torch.equal(archive.recommend(4), line(*copies[:4].tolist())), "one that leads is the best"
+    assert torch.equal(archive.top(8), line(*copies[:8].tolist())), "which parents are made of"
 
 
 def test_what_leads_is_better_than_round_0_and_apart(archive):

@@ -69,7 +69,7 @@ class Genetic(ArchiveOptimizer):
     def ask(self, n: int) -> Tensor:
         """See `Optimizer.ask`; samples of the prior as long as a single design is known, which has no mate."""
         kept = max(LEAST, round(self.parents * len(self.rounds[-1][0])))
-        parents = self.to_vectors(self.recommend(kept))
+        parents = self.to_vectors(self.top(kept))
         if (parents == parents[0]).all():
             return self.problem.prior.decode(self.problem.prior.sample(n, self.rng))
         if isinstance(self.domain, Sequences):

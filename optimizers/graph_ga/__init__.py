@@ -70,7 +70,7 @@ class GraphGA(ArchiveOptimizer):
         assert isinstance(self.domain, Sequences)
         random = Random(int(torch.randint(2**31 - 1, (), generator=self.rng, device=self.rng.device)))
         known = set(map(smiles, self.domain.text(self.x)))
-        best = self.recommend(max(LEAST, round(self.parents * len(self.rounds[-1][0]))))
+        best = self.top(max(LEAST, round(self.parents * len(self.rounds[-1][0]))))
         parents = [found for text in self.domain.text(best) if (found := molecule(text)) is not None]
         children: list[Tensor] = []
         with rdBase.BlockLogs():

@@ -36,7 +36,7 @@ class LocalSearch(ArchiveOptimizer):
 
     def ask(self, n: int) -> Tensor:
         """See `Optimizer.ask`."""
-        centers = self.to_vectors(self.recommend(self.best))
+        centers = self.to_vectors(self.top(self.best))
         if isinstance(self.domain, Sequences):
             return self.to_designs(self._neighbours(centers, n))
         start = self.to_vectors(self.rounds[0][0])

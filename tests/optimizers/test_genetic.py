@@ -9,7 +9,7 @@ from tests.optimizers.test_sequences import problem_of
 def test_children_lie_in_the_blended_box_of_their_parents(problem, play, build):
     optimizer = build("genetic", problem, parents=10 / 32, mutation_rate=0.0, blend=0.25)
     play(optimizer, rounds=1)
-    parents, children = optimizer.recommend(10), optimizer.ask(500)
+    parents, children = optimizer.top(10), optimizer.ask(500)
     low, high = parents.amin(0), parents.amax(0)
     slack = 0.25 * (high - low) + 1e-5
     assert ((children >= low - slack) & (children <= high + slack)).all()
@@ -19,7 +19,7 @@ def test_children_lie_in_the_blended_box_of_their_parents(problem, play, build):
 def test_blend_one_half_keeps_the_spread(problem, play, build):
     optimizer = build("genetic", problem, parents=10 / 32, mutation_rate=0.0, blend=0.5)
     play(optimizer, rounds=1)
-    ratio = optimizer.ask(20_000).var(0) / optimizer.recommend(10).var(0, correction=0)
+    ratio = optimizer.ask(20_000).var(0) / optimizer.top(10).var(0, correction=0)
     # E[s² + (1 - s)²] = 7/6 for s uniform in [-.5, 1.5]; two parents coincide in a tenth of the pairs
     assert torch.allclose(ratio, torch.full((10,), 7 / 6), atol=0.06)
 
@@ -46,8 +46,8 @@ def test_a_substituted_token_is_each_other_one_equally_often(build):
 def test_parents_are_a_share_of_the_round_before(problem, play, build, monkeypatch, share, rounds, kept):
     optimizer = build("genetic", problem, parents=share)
     play(optimizer, rounds=rounds)
-    asked, recommend = [], optimizer.recommend
-    monkeypatch.setattr(optimizer, "recommend", lambda n: recommend(asked.append(n) or n))
+    asked, top = [], optimizer.top
+    monkeypatch.setattr(optimizer, "top", lambda n: top(asked.append(n) or n))
     optimizer.ask(5)
     assert asked == [kept]
 

@@ -120,7 +120,7 @@ def test_children_are_a_parent_or_the_beginning_of_one_and_the_end_of_another(bu
 
 def test_every_child_is_new(build):
     optimizer = played(build("genetic", problem_of(12, 8, (30,)), mutations=1.0, crossover=0.0), (30,))
-    parents, children = optimizer.recommend(8), optimizer.ask(200)
+    parents, children = optimizer.top(8), optimizer.ask(200)
     distance = (children[:, None] != parents).sum(2).amin(1)
     assert (distance == 1).all()
 

@@ -69,7 +69,7 @@ class ArchiveOptimizer(Optimizer):
         """Learn from the archive, after it has grown or has been loaded; nothing by default."""
 
     def recommend(self, n: int) -> Tensor:
-        """The `n` best queried designs, best first, among them up to a quarter that are as unlike as real designs.
+        """The `n` best queried designs, best first, up to a quarter of them as unlike each other as round 0 is.
 
         The list is repeated where it is shorter than `n`.
         """
@@ -113,7 +113,7 @@ class ArchiveOptimizer(Optimizer):
             return leading
         u = u[len(begun) :]
         free = (y > begun_y.mean()).to(u.device)
-        for _ in range(n // LED):
+        for _ in range(n // LED):  # row by row: all distances of 15,360 designs would take 2 GB
             if not free.any():
                 break
             first = free.byte().argmax()
@@ -178,10 +178,7 @@ def _repeated(x: Tensor, n: int) -> Tensor:
 def novel(x: Tensor, known: Tensor) -> Tensor:
     """Which of `n x shape` rows are not among `m x shape` known ones, nor repeat an earlier one: `n` bools."""
     both = torch.cat([known, x])
-    _, group = torch.unique(both, dim=0, return_inverse=True)
-    place = torch.arange(len(both), device=group.device)
-    first = torch.full_like(group, len(both)).scatter_reduce(0, group, place, "amin")
-    return (first[group] == place)[len(known) :]
+    return (_first_equal(both) == torch.arange(len(both), device=x.device))[len(known) :]
 
 
 def places(x: Tensor, known: Tensor) -> Tensor:
@@ -191,8 +188,12 @@ def places(x: Tensor, known: Tensor) -> Tensor:
     """
     if torch.equal(x, known):
         return torch.arange(len(x), device=x.device)
-    _, group = torch.unique(torch.cat([known, x]), dim=0, return_inverse=True)
-    place = torch.arange(len(known), device=group.device)
-    first = torch.full_like(group, len(known)).scatter_reduce(0, group[: len(known)], place, "amin")
-    at = first[group[len(known) :]]
+    at = _first_equal(torch.cat([known, x]))[len(known) :]
     return torch.where(at < len(known), at, -1)
+
+
+def _first_equal(x: Tensor) -> Tensor:
+    """Where the first row stands that is equal to each of `n x shape` rows, `n` numbers."""
+    _, group = torch.unique(x, dim=0, return_inverse=True)
+    first = torch.full_like(group, len(x)).scatter_reduce(0, group, torch.arange(len(x)).to(group), "amin")
+    return first[group]

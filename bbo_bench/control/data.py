@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bbo_bench.core import Transitions
 from bbo_bench.seeding import generator
 
 if TYPE_CHECKING:
@@ -56,6 +57,13 @@ class Episodes(NamedTuple):
         """The last row of every row's episode."""
         ends = self.last.nonzero().flatten()
         return ends[torch.searchsorted(ends, torch.arange(len(self.last)))]
+
+
+def stepped(observation: Tensor, action: Tensor, reward: Tensor) -> Transitions:
+    """All steps of `m x j x (k+1) x o` observations, `m x j x k x a` actions, `m x j x k` rewards; no episode ends."""
+    before, after = observation[:, :, :-1].flatten(0, 2), observation[:, :, 1:].flatten(0, 2)
+    reward = reward.flatten()
+    return Transitions(before, action.flatten(0, 2), reward, after, torch.zeros(len(reward), dtype=torch.bool))
 
 
 def read(path: Path, observation: int, action: int, state: Mapping[str, int] | None = None) -> Episodes:

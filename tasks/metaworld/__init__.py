@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from bbo_bench.control.data import stepped
 from bbo_bench.control.simulator import VERSION
 from bbo_bench.control.task import LENGTH, PlanTask
 from bbo_bench.core import Transitions
@@ -84,10 +85,8 @@ class MetaWorld(PlanTask):
 
     def transitions(self) -> Transitions:
         """See `PlanTask.transitions`."""
-        data = Demonstrations(*(each[:-HELD_OUT] for each in self.data))
-        before, after = (data.observation[:, :, rows].flatten(0, 2) for rows in (slice(-1), slice(1, None)))
-        reward = data.reward.flatten()
-        return Transitions(before, data.action.flatten(0, 2), reward, after, torch.zeros(len(reward), dtype=torch.bool))
+        data = self.data
+        return stepped(*(each[:-HELD_OUT] for each in (data.observation, data.action, data.reward)))
 
     def begun(self, x: Tensor) -> Tensor:
         """See `PlanTask.begun`: the nearest start of the data."""

@@ -71,17 +71,18 @@ class ArchiveOptimizer(Optimizer):
     def recommend(self, n: int) -> Tensor:
         """The `n` best queried designs, best first, up to a quarter of them as unlike each other as round 0 is.
 
-        The list is repeated where it is shorter than `n`.
+        Where fewer are known, what it would ask for next follows them.
         """
         x, y = self._ranked()
-        if len(x) > n:
-            leading = self._leading(x, y, n)
-            x = x[leading | ((~leading).cumsum(0) <= n - leading.sum())]
-        return _repeated(x, n)
+        if len(x) < n:
+            return torch.cat([x, self.ask(n - len(x))])
+        leading = self._leading(x, y, n)
+        return x[leading | ((~leading).cumsum(0) <= n - leading.sum())]
 
     def top(self, n: int) -> Tensor:
         """The `n` distinct queried designs of the highest scores, best first; repeated where there are fewer."""
-        return _repeated(self._ranked()[0], n)
+        x, _ = self._ranked()
+        return x[torch.arange(n, device=x.device) % len(x)]
 
     def _ranked(self) -> tuple[Tensor, Tensor]:
         """All distinct queried designs, best first, and their scores: where one was queried again, the mean."""
@@ -168,11 +169,6 @@ class ArchiveOptimizer(Optimizer):
     def diagnostics(self) -> dict[str, float]:
         """`best_observed`: the highest noisy score so far."""
         return {"best_observed": float(self.y.max())}
-
-
-def _repeated(x: Tensor, n: int) -> Tensor:
-    """The first `n` of `m` designs, over and over where there are fewer."""
-    return x[torch.arange(n, device=x.device) % len(x)]
 
 
 def novel(x: Tensor, known: Tensor) -> Tensor:

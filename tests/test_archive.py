@@ -29,7 +29,15 @@ def test_recommends_the_best_distinct_designs(archive):
     assert torch.equal(archive.recommend(3), torch.stack([b, a, c])) or torch.equal(
         archive.recommend(3), torch.stack([a, b, c])
     )
-    assert torch.equal(archive.recommend(5)[3:], archive.recommend(2)), "too few designs: the list is repeated"
+    assert torch.equal(archive.top(5)[3:], archive.recommend(2)), "too few designs: the list is repeated"
+
+
+def test_recommends_what_it_would_ask_for_next_while_it_knows_few(archive):
+    archive.tell(line(0.1, 0.2), torch.tensor([1.0, 2.0]))
+    archive.rng.manual_seed(1)
+    shipped = archive.recommend(5)
+    archive.rng.manual_seed(1)
+    assert torch.equal(shipped, torch.cat([line(0.2, 0.1), archive.ask(3)]))
 
 
 def line(*places):

@@ -97,7 +97,9 @@ def test_presets_name_plugins_that_exist(cli):
             "published": "published",
         }.items():
             config = compose(
-                "config", [f"+experiment={preset}", "task=toy", "optimizer=sqdf_kl_0.1"], return_hydra_config=True
+                "config",
+                [f"+experiment={preset}", "task=toy", "optimizer=sqdf", "optimizer.kl_weight=0.1"],
+                return_hydra_config=True,
             )
             params = config.hydra.sweeper.params
             assert config.name == name

@@ -66,6 +66,7 @@ class PolicyGradient(OnPolicy):
         if max_advantage <= 0:
             raise ValueError(f"max_advantage must be positive, got {max_advantage}")
         self.max_advantage = max_advantage
+        self._learnt, self._earlier = self.transition.steps, torch.zeros((), device=rng.device)
 
     def loss(self, steps: Steps) -> Tensor:
         """Loss of a minibatch of steps, a scalar: minus PPO's surrogate, or the score function's, plus the KL."""
@@ -78,12 +79,23 @@ class PolicyGradient(OnPolicy):
     def experience(self, rollout: Rollout) -> Steps:
         """All steps of a rollout."""
         states, means = rollout.trajectories
-        x, k = pairs(states, self.transition.steps - means.shape[1])
+        self._learnt = means.shape[1]
+        if self._learnt == self.transition.steps:
+            self._earlier = torch.zeros_like(self._earlier)
+        x, k = pairs(states, self.transition.steps - self._learnt)
         mean, following = means.flatten(0, 1), states[:, 1:].flatten(0, 1)
         prior = self.transition.mean_by(self.reference, k, x) if self.regularized else mean
         behaviour = self.transition.log_prob(k, mean, following)
         kl = self.divergence(k, mean, prior, following).reshape(len(rollout.reward), -1)
         return Steps(x, k, following, behaviour, prior, self.advantages(rollout, kl).flatten())
+
+    @torch.no_grad()
+    def leave(self, early: Trajectories) -> None:
+        """Count, under a budget, what trajectories spend in their first steps, where these are not learnt from."""
+        if self.dual is not None:
+            x, k = pairs(early.states)
+            prior = self.transition.mean_by(self.reference, k, x)
+            self._earlier = self.transition.kl(k, early.means.flatten(0, 1), prior).sum() / len(early.states)
 
     def estimates(self, trajectories: Trajectories) -> Tensor:
         """Posterior means of x_0 that the policy has had at the steps of its trajectories, `n x T x latent_shape`."""
@@ -132,7 +144,7 @@ class PolicyGradient(OnPolicy):
         ratio = transition.log_prob(steps.k, mean, steps.following) - steps.behaviour
         weight = self.kl_weight / self.scale.expand(transition.steps)[steps.k]
         kl = transition.kl(steps.k, mean, steps.reference)
-        self.spend(transition.steps * kl)
+        self.spend(self._learnt * kl + self._earlier)
         return ratio, weight * kl
 
 

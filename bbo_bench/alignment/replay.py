@@ -89,8 +89,10 @@ class Replay:
             states, reward = torch.cat([self._kept[0], states]), torch.cat([self._kept[1], reward])
         self._kept = states[-self.capacity :], reward[-self.capacity :]
 
-    def sample(self, n: int, rng: Generator) -> tuple[Tensor, Tensor]:
-        """States x_t, `n x latent_shape`, and their step numbers, an `n`-dim tensor.
+    def sample(self, n: int, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """States x_t, `n x latent_shape`, their step numbers, and for how many steps each stands, `n`-dim tensors.
+
+        What is multiplied by the latter has the sum over a trajectory's steps for its mean, however they are drawn.
 
         Raises:
             ValueError: If nothing has been added.
@@ -105,4 +107,4 @@ class Replay:
         if self.mode.discounted:
             weights = self.gamma ** torch.arange(len(weights) - 1, -1, -1, device=reward.device)
         k = torch.multinomial(weights, n, replacement=True, generator=rng)
-        return states[rows, k], k
+        return states[rows, k], k, weights.sum() / weights[k]

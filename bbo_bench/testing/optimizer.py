@@ -139,7 +139,7 @@ class OptimizerSuite:
         problem, optimizer, *_ = self.told()
         n = 16 * len(self.told().x) + 1
         got = len(problem.domain.check(optimizer.recommend(n)))
-        assert got == n, f"recommend({n}) must give {n} designs, got {got}; repeat the best where there are fewer"
+        assert got == n, f"recommend({n}) must give {n} designs, got {got}; ask for more where fewer are known"
 
     def test_recommends_distinct_designs(self) -> None:
         """Of a continuous domain, as many distinct designs are recommended as have been queried."""

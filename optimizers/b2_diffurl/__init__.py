@@ -72,7 +72,9 @@ class B2DiffuRL(PolicyGradient):
         first = self.transition.steps - self.trained()
         x = self.start(int(group.max()) + 1)
         if first:
-            x = self.trajectories(x, end=first).states[:, -1]
+            early = self.trajectories(x, end=first)
+            self.leave(early)
+            x = early.states[:, -1]
         return self.trajectories(x[group], first)
 
     def groups(self, n: int) -> Tensor:

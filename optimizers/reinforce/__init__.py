@@ -20,6 +20,8 @@ class Reinforce(Credited, PolicyGradient):
         states, means = rollout.trajectories
         first = self.transition.steps - self.last
         late = Trajectories(states[:, first:], means[:, first:])
+        if first:
+            self.leave(Trajectories(states[:, : first + 1], means[:, :first]))
         steps = super().experience(Rollout(late, rollout.reward))
         if self.credit is None:
             return steps

@@ -95,13 +95,13 @@ class SQDF(FineTuner):
                 buffer.add(trajectories.states, self.comparable(reward, trajectories.x0))
             yield self.loss(*buffer.sample(self.batch_size, self.rng))
 
-    def loss(self, x: Tensor, k: Tensor) -> Tensor:
-        """Equation 16 for `n x latent_shape` states x_t at steps `k`."""
+    def loss(self, x: Tensor, k: Tensor, steps: Tensor) -> Tensor:
+        """Equation 16 for `n x latent_shape` states x_t at steps `k`, each of which stands for so many `steps`."""
         step = self.transition
         mean = step.mean_by(self.policy, k, x)
         with torch.no_grad():
             reference = step.mean_by(self.reference, k, x)
         kl = step.kl(k, mean, reference)
-        self.spend(step.steps * kl)
+        self.spend(steps * kl)
         q = self.gamma ** (step.steps - 1 - k) * self.reward(self.estimate(k + 1, step.step(k, mean, self.rng)))
         return torch.mean(self.kl_weight * kl - q)

@@ -14,7 +14,7 @@ def rollout(*rewards: float) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def shares(replay: Replay, n: int = 20_000) -> dict[float, float]:
-    x, k = replay.sample(n, generator(0))
+    x, k, _ = replay.sample(n, generator(0))
     reward = (x[:, 0] - k / 10).round()
     return {value: float((reward == value).double().mean()) for value in reward.unique().tolist()}
 
@@ -23,7 +23,7 @@ def shares(replay: Replay, n: int = 20_000) -> dict[float, float]:
 def test_states_belong_to_their_steps(mode):
     replay = Replay(mode=mode, gamma=0.9)
     replay.add(*rollout(1, 2, 3))
-    x, k = replay.sample(64, generator(0))
+    x, k, _ = replay.sample(64, generator(0))
     assert x.shape == (64, 1)
     assert set(k.tolist()) <= set(range(STEPS))
     torch.testing.assert_close((x[:, 0] * 10 - k).remainder(10), torch.zeros(64), atol=1e-4, rtol=0)
@@ -49,7 +49,7 @@ def test_a_share_of_a_batch_may_be_on_policy_in_any_mode(mode):
     replay = Replay(mode=mode, on_policy=0.25)
     replay.add(*rollout(9, 9))
     replay.add(*rollout(1))
-    x, k = replay.sample(8, generator(0))
+    x, k, _ = replay.sample(8, generator(0))
     assert (x[:2, 0] - k[:2] / 10).round().tolist() == [1, 1]
     assert shares(replay)[1] >= 0.25
 
@@ -57,7 +57,7 @@ def test_a_share_of_a_batch_may_be_on_policy_in_any_mode(mode):
 def test_reward_draws_the_best():
     replay = Replay(mode="reward")
     replay.add(*rollout(1, 5, 3, 4))
-    x, k = replay.sample(2, generator(0))
+    x, k, _ = replay.sample(2, generator(0))
     assert sorted((x[:, 0] - k / 10).round().tolist()) == [4, 5]
 
 
@@ -72,16 +72,25 @@ def test_priorities_are_rewards_above_the_lowest_even_if_all_are_negative():
 def test_priorities_of_equal_rewards_are_uniform():
     replay = Replay(mode="reward+gamma")
     replay.add(*rollout(2, 2))
-    x, _ = replay.sample(100, generator(0))
+    x, _, _ = replay.sample(100, generator(0))
     assert x.isfinite().all()
 
 
 def test_late_steps_are_preferred_by_the_discount():
     replay = Replay(mode="reward+gamma", gamma=0.5)
     replay.add(*rollout(1, 2))
-    _, k = replay.sample(20_000, generator(0))
+    _, k, steps = replay.sample(20_000, generator(0))
     expected = torch.tensor([1, 2, 4, 8]) / 15
     torch.testing.assert_close(k.bincount() / len(k), expected, atol=0.02, rtol=0)
+    torch.testing.assert_close(steps, 1 / expected[k])
+
+
+def test_drawn_steps_stand_for_all_steps_of_a_trajectory():
+    for mode in ("random", "reward+gamma"):
+        replay = Replay(mode=mode, gamma=0.5)
+        replay.add(*rollout(1, 2))
+        _, k, steps = replay.sample(20_000, generator(0))
+        assert float((steps * (3.0 + k)).mean()) == pytest.approx(3 + 4 + 5 + 6, rel=0.02)
 
 
 def test_the_oldest_leave_a_full_buffer():

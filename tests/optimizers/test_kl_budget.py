@@ -2,7 +2,8 @@
 
 The reward is b·x. A method whose optimum shifts the prior's steps by s_t b/α has trajectories Σ_t |s_t b|²/(2σ_t² α²)
 nats from the prior's. The budget is that of α = 1; the methods start with half or twice the weight. Regression has laws
-of its own, and noise in its last steps of a good part of a nat: it has 8 nats to end at.
+of its own, and noise in its last steps of a good part of a nat: it has 8 nats to end at. A discount leaves SQDF a
+sixtieth of a nat at α = 1: it has 2.
 """
 
 import math
@@ -103,6 +104,11 @@ class Method(NamedTuple):
 
 METHODS = {
     "sqdf": Method(SQDF, SEARCH | {"capacity": 1024, "replay": "random", "on_policy_fraction": None}),
+    "sqdf_prioritized": Method(
+        SQDF,
+        SEARCH | {"gamma": 0.9, "capacity": 1024, "replay": "reward+gamma", "on_policy_fraction": None},
+        nats=2.0,
+    ),
     "draft_full_kl": Method(DRaFT, {"K": None, "renoised": 0, "updates": 300, "batch_size": 128}),
     "alignprop": Method(AlignProp, {"cut_mean": 0.0, "cut_std": 0.5, "updates": 300, "batch_size": 256}),
     "seiko": Method(
@@ -112,6 +118,12 @@ METHODS = {
     "ddpo": Method(DDPO, ADVANTAGES | {"iterations": 80}, steps=10),
     "ddpo_sf": Method(DDPO, ADVANTAGES | {"iterations": 200, "minibatches": 1, "clip": None}, steps=10),
     "reinforce": Method(Reinforce, ADVANTAGES | WHOLE | {"iterations": 80}, steps=10),
+    "reinforce_late": Method(
+        Reinforce,
+        ADVANTAGES | {"truncation": Truncation(None, 4), "credit": None, "iterations": 80},
+        steps=10,
+        nats=1.0,
+    ),
     "dpok": Method(DPOK, ADVANTAGES | VALUE | {"iterations": 80}, steps=10),
     "ppo_kl": Method(PPOKL, ADVANTAGES | {"iterations": 80}, steps=10),
     "grpo": Method(GRPO, ADVANTAGES | {"iterations": 80, "group": 16, "group_std": False, "fraction": 0.6}, steps=10),
@@ -242,6 +254,18 @@ def test_budgets_out_of_proportion_stay_finite(name, budget):
     optimizer.learn()
     assert all(map(math.isfinite, optimizer.diagnostics().values()))
     assert optimizer.sample(8).isfinite().all()
+
+
+def test_branches_count_the_steps_before_they_fork():
+    optimizer = made("b2_diffurl", 4.0, proxy=Quadratic, iterations=2, first_stage=0.5)
+    optimizer.learn()
+    optimizer.stage = 0
+    seen = []
+    optimizer.dual.follow = lambda kl, steps: seen.append(float(kl))
+    rollout = optimizer.rollout(4096)
+    optimizer.loss(optimizer.experience(rollout))
+    assert rollout.trajectories.means.shape[1] == 5
+    assert seen == [pytest.approx(spent(optimizer, 4096), rel=0.05)] and seen[0] > 0.01
 
 
 def test_an_optimum_nearer_than_the_budget_takes_the_least_weight_and_says_so():

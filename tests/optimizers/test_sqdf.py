@@ -100,9 +100,9 @@ def test_the_divergence_is_from_the_pretrained_prior_in_every_round():
     tuned(sqdf, 1)
     sqdf.reward = lambda z: 0 * z.sum(1)
     drawn = []
-    sqdf.loss = lambda x, k: drawn.append((x, k)) or SQDF.loss(sqdf, x, k)
+    sqdf.loss = lambda *batch: drawn.append(batch) or SQDF.loss(sqdf, *batch)
     first = float(next(sqdf.losses()).detach())
-    [(x, k)] = drawn
+    [(x, k, _)] = drawn
     step = sqdf.transition
     kl = step.kl(k, step.mean_by(sqdf.policy, k, x), step.mean_by(problem(20).prior.denoiser, k, x))
     assert first == pytest.approx(3 * float(kl.mean().detach())) and first > 1e-3

@@ -142,8 +142,9 @@ def list_plugins(parsed: argparse.Namespace) -> int:
     for kind, names in found.items():
         note = "; min: minutes of a run of `standard` on airfoils, one core" if kind == "optimizer" else ""
         print(f"{kind}s{note}:")
+        led = {choice.file.parent for choice in names.values() if _leads(choice)}
         for choice in sorted(names.values(), key=_place):
-            name = choice.name if _leads(choice) else f"  {choice.name}"
+            name = f"  {choice.name}" if choice.file.parent in led and not _leads(choice) else choice.name
             cost = f"{costs[choice.name] / 60:4.1f} min  " if choice.name in costs else " " * 10
             missing = f" [needs {', '.join(choice.missing)}: {choice.remedy}]" if choice.missing else ""
             missing += f" [needs {', '.join(choice.blank)}]" if choice.blank else ""
@@ -469,7 +470,11 @@ def _add_commands_of_plugins(commands: argparse._SubParsersAction[argparse.Argum
     command.add_argument("optimizers", nargs="*", metavar="OPTIMIZER")
     command.add_argument("--out", type=Path, default=Path("results/tuning"), help="default: results/tuning")
     command.add_argument("--tasks", metavar="A,B,...", help="a task of each family (default: four of the suite)")
-    command.add_argument("--seeds", metavar="A,B,...", help="of every trial (default: 1000,1001)")
+    command.add_argument(
+        "--seeds",
+        metavar="A,B,...",
+        help="of every trial; two at least show what tuning on the judged task buys (default: 1000,1001)",
+    )
     command.add_argument("--rounds", metavar="A,B,...", help="queries per round (default: 96,160)")
     command.add_argument("--per-setting", type=_count, metavar="N", help="trials for every setting (default: 2)")
     command.add_argument("--jobs", type=_count, default=1, metavar="N", help="runs side by side (default: 1)")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -76,7 +77,8 @@ def tune(
         jobs: Runs side by side.
 
     Raises:
-        UsageError: If a name is unknown, a search space makes no sense, or Optuna is missing.
+        UsageError: If a name is unknown, a search space makes no sense, Optuna is missing, or the folder's trials are
+            of other tasks, seeds or rounds.
     """
     import joblib
 
@@ -88,6 +90,7 @@ def tune(
     with joblib.Parallel(jobs, return_as="generator_unordered") as parallel:
         for choice in chosen:
             study = _study(choice.name, folder)
+            _check_alike(study, {"tasks": list(tasks), "seeds": list(seeds), "rounds": list(budget["rounds"])}, folder)
             wanted = per_setting * len(spaces[choice.name])
             _take_up(study)
             while (made := _under_way(study)) < wanted:
@@ -222,9 +225,13 @@ def summary(folder: Path) -> str:
             f"{len(_trials(found))} trials, {spent:.1f} hours. Best over all families: `{settings}`.",
             "| family | tuned elsewhere | tuned here |\n|---|---|---|",
         ]
-        table = [f"| `{each.task}` | {each.elsewhere:.3f} | {each.here:.3f} |" for each in leave_one_out(found)]
+        table = [f"| `{each.task}` | {each.elsewhere:.3f} | {_shown(each.here)} |" for each in leave_one_out(found)]
         blocks.append("\n\n".join(lines) + "\n" + "\n".join(table))
     return "\n\n".join([*blocks, f"All: {hours:.1f} hours of one core."])
+
+
+def _shown(score: float) -> str:
+    return "needs two seeds" if math.isnan(score) else f"{score:.3f}"
 
 
 def _study(name: str, folder: Path) -> optuna.Study:
@@ -240,6 +247,18 @@ def _study(name: str, folder: Path) -> optuna.Study:
     return optuna.create_study(
         storage=storage, sampler=sampler, study_name=name, direction="maximize", load_if_exists=True
     )
+
+
+def _check_alike(study: optuna.Study, conditions: dict[str, list[Any]], folder: Path) -> None:
+    """Raise `TuningError` where a study's trials are of other conditions; the first ones are kept."""
+    kept = study.user_attrs.get("conditions", conditions)
+    if kept != conditions:
+        wrong = ", ".join(f"{key} {kept[key]}, now {value}" for key, value in conditions.items() if kept[key] != value)
+        raise TuningError(
+            f"trials of {study.study_name} in {folder} cannot be compared with new ones: they had {wrong}. "
+            "Give the same, or another --out"
+        )
+    study.set_user_attr("conditions", conditions)
 
 
 def _recorded(journal: Path) -> list[optuna.trial.FrozenTrial]:
@@ -297,7 +316,7 @@ def _plan(
         "device": "cpu",
         "threads": 1,
     }
-    digest = f"{crc32(json.dumps(params, sort_keys=True).encode()):08x}"
+    digest = f"{crc32(json.dumps([params, config['budget']], sort_keys=True).encode()):08x}"
     return Plan(folder / "runs" / digest / task / choice.name / f"seed_{seed}", config)
 
 
@@ -319,11 +338,14 @@ def _middle(distribution: optuna.distributions.BaseDistribution) -> Any:
 
 
 def _outcome(plan: Plan) -> tuple[str, dict[str, Any]]:
-    """The run's folder, its score and seconds; 0 where it fails, None where the optimizer cannot work on the task."""
+    """The run's folder, its score and seconds; 0 where the optimizer fails, None where it cannot work on the task."""
     from bbo_bench.core import UnsuitableError
+    from bbo_bench.record import RecordError
 
     try:
         plan.execute()
+    except (RecordError, OSError, MemoryError) as error:  # not the optimizer's fault
+        raise TuningError(f"{plan.folder} could not be run; its trial is left open: {reason(error)}") from error
     except Exception as error:
         cause = error.__cause__ or error
         print(f"{plan.folder}: {reason(error)}", flush=True)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 
 import pytest
 
@@ -27,6 +28,10 @@ class Far(Optimizer):
 
     def tell(self, x, y): pass
 
+    def state_dict(self): return {}
+
+    def load_state_dict(self, state): pass
+
     def recommend(self, n):
         return self.problem.domain.clamp(self.ask(n) + self.step)
 '''
@@ -49,6 +54,7 @@ def plugins(tmp_path, monkeypatch):
         (folder / "__init__.py").touch()
         (folder / f"{name}.yaml").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "far_optimizer", raising=False)
     monkeypatch.setenv("BBO_BENCH_PLUGINS", str(tmp_path))
     return tmp_path
 
@@ -74,7 +80,7 @@ def test_every_trial_is_run_on_all_families_and_seeds_and_goes_on_where_it_stopp
     assert rows[: len(first)] == first and len(rows) == 4 * 2 * 2
     assert len({row["settings"] for row in rows}) == 4
     assert all(-1 <= json.loads(row["settings"])["step"] <= 1 for row in rows)
-    assert all(0 <= float(row["score"]) <= 1 for row in rows)
+    assert all(0 < float(row["score"]) <= 1 for row in rows)
     [step] = {json.loads(row["settings"])["step"] for row in rows if row["trial"] == "0"}
     assert sum(f"step: {step}\n" in config(path) for path in (out / "runs").glob("*/near/far/seed_7")) == 1
     assert len(f"{abs(step):.9g}") <= 5, "two digits"
@@ -95,6 +101,30 @@ def test_a_trial_whose_process_is_gone_is_taken_up(plugins, tmp_path):
     states = [trial.state.name for trial in tuning._study("far", out).trials]
     assert states == ["FAIL", "RUNNING", "COMPLETE", "COMPLETE", "COMPLETE"], "another process's is its own"
     assert tuning._study("far", out).trials[2].params == left.params
+
+
+@pytest.mark.parametrize(("option", "value"), [("--tasks", "near"), ("--seeds", "1,2"), ("--rounds", "8,16")])
+def test_trials_of_other_conditions_do_not_join(plugins, tmp_path, capsys, option, value):
+    out = tmp_path / "out"
+    assert tuned(out, *ARGUMENTS[:-1], "1") == 0
+    made = (out / "trials.csv").read_bytes()
+    assert tuned(out, *ARGUMENTS, option, value) == 1
+    assert f"they had {option[2:]} " in capsys.readouterr().err
+    assert (out / "trials.csv").read_bytes() == made
+
+
+def test_one_seed_says_what_it_cannot_show(plugins, tmp_path, capsys):
+    assert tuned(tmp_path / "out", *ARGUMENTS, "--seeds", "7") == 0
+    assert "needs two seeds" in capsys.readouterr().out
+
+
+def test_a_fault_of_the_machine_is_no_score(plugins, tmp_path, capsys):
+    (plugins / "far_optimizer.py").write_text(
+        OPTIMIZER.replace("def tell(self, x, y): pass", 'def tell(self, x, y): raise OSError("no space left")')
+    )
+    assert tuned(tmp_path / "out", *ARGUMENTS[:-1], "1") == 1
+    assert "no space left" in capsys.readouterr().err
+    assert not (tmp_path / "out/trials.csv").exists()
 
 
 def test_a_failing_run_scores_nothing(plugins, tmp_path):

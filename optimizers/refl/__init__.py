@@ -23,17 +23,21 @@ class ReFL(Backprop):
         **shared: See `Backprop`.
 
     Raises:
-        ValueError: If `earliest` is out of range, or there is a KL weight, which this method has no place for.
+        ValueError: If `earliest` is out of range, or there is a KL weight or budget, which this method has no place for.
     """
 
     def __init__(
         self, problem: Problem, rng: Generator, *, earliest: float, target: float | None, **shared: Any
     ) -> None:
+        weight, budget = shared.get("kl_weight", 0), shared.get("kl_budget")
+        if weight or budget:
+            raise ValueError(
+                "expected kl_weight = 0 and no kl_budget, as ReFL has no KL term, "
+                f"got kl_weight={weight}, kl_budget={budget}"
+            )
         super().__init__(problem, rng, **shared)
         if not 0 <= earliest < 1:
             raise ValueError(f"expected 0 <= earliest < 1, got {earliest=}")
-        if self.regularized:
-            raise ValueError(f"expected kl_weight = 0, as ReFL has no KL term, got kl_weight={self.kl_weight}")
         self.earliest, self.target = int(earliest * self.transition.steps), target
 
     def kept(self) -> Tensor:

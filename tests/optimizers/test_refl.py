@@ -54,7 +54,8 @@ def test_the_reward_ascends():
     ("settings", "got"),
     [
         ({"earliest": 1.0}, "got earliest=1.0"),
-        ({"kl_weight": 0.1}, "no KL term, got kl_weight=0.1"),
+        ({"kl_weight": 0.1}, "no KL term, got kl_weight=0.1, kl_budget=None"),
+        ({"kl_budget": 4}, "no KL term, got kl_weight=0, kl_budget=4"),
         ({"proxy": None}, "ReFL.*got proxy=null"),
     ],
 )

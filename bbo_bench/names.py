@@ -90,6 +90,9 @@ KEYS = ("task", "optimizer", "method", "seed", "experiment", "folder", "round", 
 SETTINGS = ("diagnostics.", "task.", "optimizer.", "budget.", "device", "threads", "reproducible")
 """Beginnings of the columns that are no metrics of designs."""
 
+NATS = "diagnostics.kl"
+"""How far a policy's trajectories are from the prior's."""
+
 PRIOR = "prior_sampling"
 """The optimizer that marks the prior."""
 DATA = "data"

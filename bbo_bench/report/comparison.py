@@ -24,8 +24,9 @@ from bbo_bench.report.typeset import escaped
 START = 1e-4
 """Relative difference of the best scores of round 0 from which on two runs have not begun alike."""
 BEWARE = (
-    "What an optimizer ships is chosen from fresh samples if it is generative, but from what it has queried if not: "
-    "with few queries the latter has less to ship, and what crowds in one basin is one design. See best and top10 too."
+    "The designs that count are chosen by their true scores from what an optimizer recommends: fresh samples if it is "
+    "generative, else what it has queried, and would query next. What crowds in one basin is one design. See best and "
+    "top10, of queried designs alone, too."
 )
 HEADINGS = {
     "value": "mean",

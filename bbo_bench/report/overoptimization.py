@@ -15,14 +15,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bbo_bench.names import PRIOR
+from bbo_bench.names import NATS, PRIOR
 from bbo_bench.report.aggregate import Floats, at_the_end
 from bbo_bench.report.families import families
 from bbo_bench.report.figures import key
 from bbo_bench.report.runs import Run
 from bbo_bench.report.style import style
 
-NATS = "diagnostics.kl"
 REFERENCE = "best_of_n"
 """The method whose law is the other one, and whose distance is known beforehand."""
 ENOUGH = 3

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from bbo_bench.names import NATS
 from bbo_bench.plan import shown
 from bbo_bench.plugins import KINDS
 from bbo_bench.report.aggregate import ENOUGH
@@ -18,6 +19,9 @@ from bbo_bench.report.runs import Run, Runs
 
 Pictures = dict[str, dict[str, str | None]]
 """By task, figures by the stem of their files; where one could not be made, the reason."""
+
+BEYOND = 1.25
+"""Share of a KL budget from which on a report says so."""
 
 APPENDIX = "_all"
 """Ends the names of figures that show every optimizer: shown on demand, and too full for a paper."""
@@ -86,7 +90,7 @@ def about(runs: Runs, results: pd.DataFrame, command: str) -> About:
 
 def cautions(runs: Sequence[Run]) -> list[str]:
     """What to know of runs that are put side by side and were not made alike."""
-    return [*filter(None, [pooled(runs), versions(runs), processors(runs), outdated(runs)])]
+    return [*filter(None, [overspent(runs), pooled(runs), versions(runs), processors(runs), outdated(runs)])]
 
 
 def markdown(about: About, text: str, pictures: Pictures) -> str:
@@ -144,6 +148,21 @@ def versions(runs: Iterable[Run]) -> str:
     """Which packages differ between the runs of one task, or nothing."""
     found = _differing(runs, lambda run: run.provenance.get("versions", {}))
     return f"Runs of one task were made by several versions of {_several(found)}." if found else ""
+
+
+def overspent(runs: Iterable[Run]) -> str:
+    """Which optimizers end well beyond their KL budget, in the mean over seeds, or nothing."""
+    shares: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for run in runs:
+        if (budget := run.settings.get("kl_budget")) and NATS in run.metrics:
+            shares[run.task, run.optimizer].append(float(run.metrics[NATS].iloc[-1]) / budget)
+    beyond = {key: mean for key, each in shares.items() if (mean := sum(each) / len(each)) > BEYOND}
+    tasks = {task for task, _ in beyond}
+    said = [
+        f"{name}{f' on {task}' if len(tasks) > 1 else ''} ({mean:.2g} times)"
+        for (task, name), mean in sorted(beyond.items(), key=lambda each: -each[1])
+    ]
+    return f"Beyond their KL budget, which is not how far they went: {', '.join(said)}." if said else ""
 
 
 def _differing(runs: Iterable[Run], facts: Callable[[Run], Mapping[str, object]]) -> dict[str, set[str]]:

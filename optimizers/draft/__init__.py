@@ -35,7 +35,7 @@ class DRaFT(Backprop):
             raise ValueError(f"expected 1 <= K <= {steps}, the sampler's steps, or null for all, got {K=}")
         if renoised < 0 or (renoised and (self.K != 1 or self.regularized)):
             raise ValueError(
-                f"expected renoised = 0, or renoised >= 1 with K=1, kl_weight=0 and no kl_budget, got {renoised=}, {K=}, "
+                f"expected renoised = 0, or renoised >= 1 with K=1, kl_weight=0, no kl_budget, got {renoised=}, {K=}, "
                 f"kl_weight={shared.get('kl_weight', 0)}, kl_budget={shared.get('kl_budget')}"
             )
         self.renoised = renoised

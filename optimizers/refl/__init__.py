@@ -23,7 +23,7 @@ class ReFL(Backprop):
         **shared: See `Backprop`.
 
     Raises:
-        ValueError: If `earliest` is out of range, or there is a KL weight or budget, which this method has no place for.
+        ValueError: If `earliest` is out of range, or there is a KL weight or budget, which has no place here.
     """
 
     def __init__(

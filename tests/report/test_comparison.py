@@ -193,3 +193,12 @@ def test_every_optimizer_has_files_of_its_own(make: Make, tmp_path: Path) -> Non
         for name in ("genetic (blend=0.5)", "genetic (blend=-0.5)")
     }
     assert len(found) == 2
+
+
+def test_a_budget_that_was_not_kept_is_said(make: Make, tmp_path: Path) -> None:
+    for name, nats in (("sqdf", 9.0), ("dmpo", 30.0)):
+        for seed in range(2):
+            values = {"score": [0.1] * 4, "diagnostics.kl": [1.0, 1.0, 1.0, nats + seed]}
+            make(name, seed, values, settings={"kl_budget": 8.0})
+    said = write_comparison([tmp_path / "results"], "dmpo", "score")
+    assert "Beyond their KL budget, which is not how far they went: dmpo (3.8 times)." in said

@@ -263,6 +263,8 @@ def tune(parsed: argparse.Namespace) -> int:
             budget=tuning.BUDGET | ({"rounds": [int(n) for n in parsed.rounds.split(",")]} if parsed.rounds else {}),
             per_setting=parsed.per_setting or tuning.PER_SETTING,
             jobs=parsed.jobs,
+            finalists=parsed.finalists or 0,
+            of=parsed.of if parsed.finalists else None,
         )
     if not (parsed.out / "trials.csv").exists():
         raise UsageError(f"{parsed.out} has no trials.csv; name optimizers to tune")
@@ -477,6 +479,15 @@ def _add_commands_of_plugins(commands: argparse._SubParsersAction[argparse.Argum
     )
     command.add_argument("--rounds", metavar="A,B,...", help="queries per round (default: 96,160)")
     command.add_argument("--per-setting", type=_count, metavar="N", help="trials for every setting (default: 2)")
+    command.add_argument(
+        "--finalists",
+        type=_count,
+        metavar="N",
+        help="no search: the N best trials of --of once more, by other --rounds",
+    )
+    command.add_argument(
+        "--of", type=Path, default=Path("results/tuning"), metavar="FOLDER", help="of that (default: results/tuning)"
+    )
     command.add_argument("--jobs", type=_count, default=1, metavar="N", help="runs side by side (default: 1)")
     command.set_defaults(command=tune)
     command = commands.add_parser("prior", help="make a task's prior anew")

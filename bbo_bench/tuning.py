@@ -64,8 +64,13 @@ def tune(
     budget: Mapping[str, Any] = BUDGET,
     per_setting: int = PER_SETTING,
     jobs: int = 1,
+    finalists: int = 0,
+    of: Path | None = None,
 ) -> None:
     """Make the trials of optimizers that are still to come, and write `trials.csv`.
+
+    A search of small budgets finds what is good early. Its best settings may be tried again at the budget that they
+    are to be judged at: as `finalists`, in a folder of their own.
 
     Args:
         names: Of optimizers whose YAML has a `search`.
@@ -75,6 +80,8 @@ def tune(
         budget: Of every run.
         per_setting: Trials for every setting that is searched.
         jobs: Runs side by side.
+        finalists: Instead of a search, as many of the best trials in `of` are made anew.
+        of: Folder of an earlier search.
 
     Raises:
         UsageError: If a name is unknown, a search space makes no sense, Optuna is missing, or the folder's trials are
@@ -91,8 +98,12 @@ def tune(
         for choice in chosen:
             study = _study(choice.name, folder)
             _check_alike(study, {"tasks": list(tasks), "seeds": list(seeds), "rounds": list(budget["rounds"])}, folder)
-            wanted = per_setting * len(spaces[choice.name])
             _take_up(study)
+            if of is not None:
+                earlier = _finalists(choice.name, of, finalists)
+                for settings in earlier:
+                    study.enqueue_trial(settings, skip_if_exists=True)
+            wanted = per_setting * len(spaces[choice.name]) if of is None else len(earlier)
             while (made := _under_way(study)) < wanted:
                 trial = study.ask(spaces[choice.name])
                 trial.set_user_attr("process", os.getpid())
@@ -160,8 +171,13 @@ def scores(rows: Sequence[Mapping[str, Any]]) -> Scores:
 
 def best(found: Scores) -> int:
     """The trial of the highest mean score over tasks."""
+    return ranked(found)[0]
+
+
+def ranked(found: Scores) -> list[int]:
+    """All trials, that of the highest mean score over tasks first."""
     means = np.mean([_by_trial(each) for each in found.values()], axis=0)
-    return _trials(found)[int(means.argmax())]
+    return [_trials(found)[i] for i in np.argsort(-means, kind="stable")]
 
 
 def leave_one_out(found: Scores) -> list[Chosen]:
@@ -247,6 +263,19 @@ def _study(name: str, folder: Path) -> optuna.Study:
     return optuna.create_study(
         storage=storage, sampler=sampler, study_name=name, direction="maximize", load_if_exists=True
     )
+
+
+def _finalists(name: str, folder: Path, n: int) -> list[dict[str, Any]]:
+    """The settings of an optimizer's `n` best trials in a folder, or of all where there are fewer.
+
+    Raises:
+        TuningError: If there is none.
+    """
+    own = [row for row in read(folder) if row["optimizer"] == name] if (folder / "trials.csv").exists() else []
+    if not (found := _complete(scores(own))):
+        raise TuningError(f"{folder} has no finished trial of {name}: search first, or give another --of")
+    known = {int(row["trial"]): json.loads(row["settings"]) for row in own}
+    return [known[trial] for trial in ranked(found)[:n]]
 
 
 def _check_alike(study: optuna.Study, conditions: dict[str, list[Any]], folder: Path) -> None:

@@ -103,6 +103,23 @@ def test_a_trial_whose_process_is_gone_is_taken_up(plugins, tmp_path):
     assert tuning._study("far", out).trials[2].params == left.params
 
 
+def test_the_best_trials_are_made_anew_at_another_budget(plugins, tmp_path, capsys):
+    out, final = tmp_path / "out", tmp_path / "final"
+    arguments = [*ARGUMENTS[:4], "--rounds", "8,8,8", "--out", str(final), "--finalists", "2", "--of", str(out)]
+    assert main(["tune", "far", *arguments]) == 1
+    assert "no finished trial of far: search first" in capsys.readouterr().err
+    assert tuned(out) == 0
+    for _ in range(2):
+        assert main(["tune", "far", *arguments]) == 0
+        rows, search = tuning.read(final), tuning.read(out)
+        assert len(rows) == 2 * 2 * 2, "trials, tasks, seeds; none is made twice"
+    order = tuning.ranked(tuning.scores(search))
+    settings = {int(row["trial"]): row["settings"] for row in search}
+    assert [row["settings"] for row in rows[::4]] == [settings[trial] for trial in order[:2]]
+    configs = [path.read_text() for path in final.glob("runs/*/near/far/seed_7/config.yaml")]
+    assert len(configs) == 2 and all("- 8\n  - 8\n  - 8\n" in config for config in configs)
+
+
 @pytest.mark.parametrize(("option", "value"), [("--tasks", "near"), ("--seeds", "1,2"), ("--rounds", "8,16")])
 def test_trials_of_other_conditions_do_not_join(plugins, tmp_path, capsys, option, value):
     out = tmp_path / "out"

@@ -7,9 +7,9 @@
 Reads runs of several tasks that differ in their `kl_budget` or `kl_weight`. For every method, a task's regret of a
 strength is the best mean score over the task's own strengths less the mean score of that strength; that of the least
 mean regret over tasks is the one for all. By the rule `per number` it is in proportion to the numbers of a latent (and
-given at their geometric mean). Between strengths that were run, scores are interpolated over logarithms. Writes
-`travel.csv` into a folder. Of two folders, it compares the strengths of each on the pairs of method and task that both
-have, also against what is best in either.
+given at their geometric mean). Between strengths that were run, scores are interpolated over logarithms. Where the
+prior's runs are there too, it says what there was to lose: what is gained over the prior. Of two folders, it compares
+the strengths of each on the pairs of method and task that both have, also against what is best in either.
 """
 
 import argparse
@@ -20,6 +20,8 @@ import numpy as np
 import pandas as pd
 
 from bbo_bench import load_results
+from bbo_bench.names import PRIOR
+from bbo_bench.report.aggregate import at_the_end
 from bbo_bench.report.families import STRENGTHS
 from bbo_bench.testing.probe import made
 
@@ -43,17 +45,22 @@ def main() -> None:
         if table(part).shape[1] > 1
         for rule, scale in rules.items()
     ]
-    found = pd.DataFrame(rows)
-    found.to_csv(arguments.folders[0] / "travel.csv", index=False)
-    print(found.to_string(index=False, float_format="{:.3f}".format))
-    print()
-    print(table(pooled(scores)).to_string(float_format="{:.3f}".format))
+    print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3f}".format))
+    whole = table(pooled(scores))
+    print(f"\n{whole.to_string(float_format='{:.3f}'.format)}")
+    last = at_the_end(load_results(*arguments.folders))
+    prior = last[last["method"] == PRIOR].groupby("task")[arguments.metric].mean()
+    above = whole.sub(prior.reindex(whole.index.get_level_values("task")).to_numpy(), axis=0).dropna()
+    if len(above):
+        lost = ", ".join(f"{strength:g}: {count}" for strength, count in (above <= 0).sum().items())
+        print(f"\nOver the prior a pair's own best gains {above.max(axis=1).mean():.3f} on average.")
+        print(f"Pairs, of {len(above)}, in which one gains nothing: {lost}")
 
 
 def mean_scores(folders: list[Path], metric: str) -> pd.DataFrame:
     """A row per method, task and strength: the mean of a metric over seeds at the end of the budget."""
     whole = load_results(*folders)
-    last = whole[whole["round"] == whole.groupby("task")["round"].transform("max")]
+    last = at_the_end(whole)
     columns = [f"optimizer.{key}" for key in STRENGTHS if f"optimizer.{key}" in last]
     strength = last[columns].apply(pd.to_numeric, errors="coerce").bfill(axis=1).iloc[:, 0]
     kept = last.assign(strength=strength, value=last[metric]).dropna(subset=["strength"])

@@ -23,7 +23,7 @@ from bbo_bench.testing.probe import made
 
 N = 1000
 LEFT = (49, 40, 30, 20, 10, 5, 2)
-"""Steps that are left at x_{t-1}, where SQDF looks ahead; of 50."""
+"""Steps that are left at x_{t-1}, where SQDF looks ahead; those of a sampler that has as many."""
 FINE = 2
 """Steps of the ODE solver per step of the sampler."""
 HEADER = ("steps left", "estimate", "to x_0", "to the ODE's end", "score: rms", "score: mean", "validity", "Fréchet")
@@ -38,16 +38,16 @@ def main(name: str) -> None:
     rng = generator(0, "estimates")
     x = prior.noise(N, rng)
     states = [x, *step.walk(prior.denoiser, x, rng)]
-    y = task.evaluate(prior.decode(states[-1]))
+    y = scores(task, prior.decode(states[-1]))
     real = task.features(task.reference()).double()
     print("| " + " | ".join(HEADER) + " |\n" + "|---" * len(HEADER) + "|")
-    for left in LEFT:
+    for left in filter(step.steps.__gt__, LEFT):
         k = step.steps - left
         end = ode_end(prior, k, states[k])
         for label, estimate in ESTIMATES.items():
             x0 = estimate(prior, step)(torch.full((N,), k), states[k])
             designs = prior.decode(x0)
-            gap = task.evaluate(designs) - y
+            gap = scores(task, designs) - y
             numbers = [
                 rms(x0 - states[-1]),
                 rms(x0 - end),
@@ -65,6 +65,11 @@ def ode_end(prior: DiffusionPrior, k: int, x: Tensor) -> Tensor:
     for i in range(FINE * k, fine.steps):
         x = fine.mean_by(prior.denoiser, i, x)
     return x
+
+
+def scores(task: DiffusionTask, x: Tensor) -> Tensor:
+    """Of designs; an infeasible one has the task's `infeasible_score`."""
+    return task.evaluate(x).nan_to_num(neginf=task.infeasible_score)
 
 
 def rms(x: Tensor) -> float:

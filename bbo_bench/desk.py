@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 INFEASIBLE = ("-inf", "infeasible", "failed")
 """Cells that say that a design cannot be made."""
+SEMICOLONS = "has semicolons between its columns; save it with commas, and points in its numbers"
+"""What is wrong with a table as spreadsheets of some countries write it."""
 EMPTY = ("", "nan", "na", "n/a", "-", "none", "null")
 """Cells that hold no score."""
 SHOWN = ("best", "top10", "validity", "elbo_z", "pairwise", "unique")
@@ -213,9 +215,13 @@ def read_scores(path: Path, column: str | None) -> tuple[list[str], list[float]]
     by_name = {key.strip().lower(): key for key in headings}
     wanted = (column or "score").lower()
     if "id" not in by_name or wanted not in by_name:
+        if len(headings) == 1 and ";" in headings[0]:
+            raise UsageError(f"{path} {SEMICOLONS}")
         raise UsageError(f"{path}: expected columns id and {wanted}, got {', '.join(headings) or 'nothing'}")
     names, scores = [], []
     for number, row in enumerate(rows, 2):
+        if not any((each or "").strip() for each in row.values() if not isinstance(each, list)):
+            continue  # which spreadsheets leave between and below
         cell = (row[by_name[wanted]] or "").strip().lower()
         try:
             value = -math.inf if cell in INFEASIBLE else math.nan if cell in EMPTY else float(cell)

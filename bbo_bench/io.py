@@ -289,6 +289,8 @@ def _numbers(task: Task, domain: Box) -> Format:
             return [entry("", lambda row=row: _vector(domain, columns, row)) for row in rows]  # type: ignore[misc]
         heading = [cell.strip() for cell in rows[0]] if rows else []
         absent = [each for each in columns if each not in heading]
+        if len(heading) == 1 and ";" in heading[0]:
+            raise ValueError("it has semicolons between its columns; save it with commas, and points in its numbers")
         if absent:
             raise ValueError(
                 f"expected a heading with {', '.join(columns)}, or rows of {len(columns)} numbers; "

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from bbo_bench.desk import SEMICOLONS
 from bbo_bench.io import records
 from bbo_bench.own import PADDING
 from bbo_bench.plugins import UsageError
@@ -53,9 +54,14 @@ def read(
         raise UsageError(f"{data} is none of {', '.join(READ)}, and no folder of PNG pictures")
     if data.suffix.lower() != ".csv":
         return (_molecules if molecules else _sequences)(*_lines(data), None)
-    frame = pd.read_csv(data)
+    try:
+        frame = pd.read_csv(data)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise UsageError(f"{data} is no table: {str(error).strip()}") from error
     if len(frame.columns) == 1 and ";" in str(frame.columns[0]):
-        raise UsageError(f"{data} has semicolons between its columns; save it with commas, and points in its numbers")
+        raise UsageError(f"{data} {SEMICOLONS}")
+    if frame.empty:
+        raise UsageError(f"{data} has a heading, {', '.join(map(str, frame.columns))}, and no rows")
     used = [each for text in (objective, *constraints) if text for each in columns_in(text) if each in frame]
     y = measured(frame, objective, constraints) if objective else np.full(len(frame), np.nan)
     heading = next((each for each in frame if str(each).lower() in ("id", "name")), None)
@@ -74,8 +80,9 @@ def read(
         return (_molecules if molecules else _sequences)(rest[column].astype(str).tolist(), names, y)
     if text:
         raise UsageError(
-            f"{data}: {', '.join(map(str, text))} {'are' if len(text) > 1 else 'is'} no numbers, which vectors are of; "
-            "leave such columns out, or write numbers for them; sequences need --kind sequences"
+            f"{data}: {', '.join(map(str, text))} {'are' if len(text) > 1 else 'is'} no numbers, which vectors are of "
+            f"({_no_number(rest[text[0]])}); leave such columns out, or write numbers for them; sequences need --kind "
+            "sequences"
         )
     return _vectors(rest, names, y)
 
@@ -104,6 +111,10 @@ def measured(frame: pd.DataFrame, objective: str, constraints: Sequence[str]) ->
     Raises:
         UsageError: If an expression is none, or names a column that is not there.
     """
+    used = [name for text in (objective, *constraints) for name in columns_in(text) if name in frame]
+    for name in used:
+        if not pd.api.types.is_numeric_dtype(frame[name]):
+            raise UsageError(f"{name} is no column of numbers, which scores are of: {_no_number(frame[name])}")
     try:
         y = np.asarray(frame.eval(objective, engine="python"), dtype=float) * np.ones(len(frame))
         for each in constraints:
@@ -112,8 +123,15 @@ def measured(frame: pd.DataFrame, objective: str, constraints: Sequence[str]) ->
             y[~np.asarray(frame.eval(each, engine="python"), dtype=bool) & ~np.isnan(y)] = -np.inf
     except Exception as error:
         have = ", ".join(map(str, frame.columns))
-        raise UsageError(f"{objective!r} with {list(constraints)} is no expression of {have}: {error}") from error
+        raise UsageError(f"{' with '.join([objective, *constraints])} is no expression of {have}: {error}") from error
     return y
+
+
+def _no_number(column: pd.Series[Any]) -> str:
+    """The first cell of a table's column that is no number, and its line."""
+    wrong = column.notna() & pd.to_numeric(column, errors="coerce").isna()
+    row = int(wrong.to_numpy().argmax())
+    return f"line {row + 2} has {column.iloc[row]!r}"
 
 
 def _vectors(

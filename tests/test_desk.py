@@ -59,6 +59,8 @@ def test_a_campaign_from_the_first_question_to_the_last_answer(cli, tmp_path):
     [
         ("id,value\nr0-0,1\n", "expected columns id and score, got id, value"),
         ("", "expected columns id and score, got nothing"),
+        ("id;score\nr0-0;1\n", "has semicolons between its columns; save it with commas"),
+        ("id,score\n,\nr0-0,1\n , \n", "r0-1, r0-2, r0-3 of 4 designs without a score"),
         ("id,score\nr0-0,much\n", "line 2: 'much' is no score"),
         ("id,score\nr0-0,1\n", "r0-1, r0-2, r0-3 of 4 designs without a score"),
         ("id,score\nr7-0,1\n", "r7-0: no design of this round"),

@@ -261,6 +261,10 @@ def test_what_cannot_be_made(here, cli, arguments, message):
         ("a,b\n1,2\n,3\n", "no finite number, in lines 3: leave them out"),
         ("a,b\n1,2\n1,3\n", "a: the same number in all rows"),
         ("a,b,c\n1,red,x\n2,blue,y\n", "b, c are no numbers"),
+        ("a,b\n1,2\n1,high\n3,4\n", "b is no numbers, .*line 3 has 'high'"),
+        ("a,b\n", "has a heading, a, b, and no rows"),
+        ("", "is no table: No columns to parse from file"),
+        ("a;b\n1;2\n", "has semicolons between its columns"),
     ],
 )
 def test_tables_that_are_no_designs(tmp_path, text, message):
@@ -291,3 +295,10 @@ def test_a_measurement_without_a_value_has_no_score():
 
     frame = pd.DataFrame({"y": [1.0, np.nan, 3.0], "cost": [1.0, 9.0, 9.0]})
     assert np.array_equal(measured(frame, "2 * y", ["cost < 5"]), [2.0, np.nan, -np.inf], equal_nan=True)
+
+
+def test_a_score_that_is_no_number_is_named(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a,y\n1,2\n2,lots\n")
+    with pytest.raises(UsageError, match="y is no column of numbers, which scores are of: line 3 has 'lots'"):
+        read(path, None, "y", ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from bbo_bench.archive import ArchiveOptimizer
+from bbo_bench.archive import ArchiveOptimizer, novel
 from bbo_bench.core import Problem
 from bbo_bench.domains import Box, Sequences
 
@@ -14,7 +14,7 @@ __all__ = ["Genetic"]
 LEAST = 8
 """Parents at least: fewer are soon all alike."""
 SPARE = 4
-"""Sequences bred for one that is asked for, as some have been queried before."""
+"""Sequences bred for one that is asked for, and how often vectors are bred again, as some have been queried before."""
 
 
 class Genetic(ArchiveOptimizer):
@@ -23,7 +23,7 @@ class Genetic(ArchiveOptimizer):
     Vectors: blend crossover and Gaussian mutation. Blend crossover (BLX-α, Eshelman and Schaffer 1993) draws every
     coordinate uniformly between its two parents and α of their distance beyond them; at α = .5 it keeps the spread of
     the parents on average. Sequences: some have their end from another parent (one-point crossover, Holland 1975), so
-    that neighbours stay together, all have a point mutation at least; those that were queried before are left out.
+    that neighbours stay together, all have a point mutation at least. What was queried before is bred again.
 
     Args:
         problem: What may be known.
@@ -75,7 +75,17 @@ class Genetic(ArchiveOptimizer):
         if isinstance(self.domain, Sequences):
             children = self.mutated(self._recombine(parents, SPARE * n), self.mutations)
             return self.to_designs(torch.cat([self.unseen(children), children])[:n])
-        return self.to_designs(self._mutate(self._cross(parents, n), parents.std(0)))
+        children = self._bred(parents, n)
+        for _ in range(SPARE):
+            copies = ~novel(self.to_designs(children), self.x)
+            if not copies.any():
+                break
+            children[copies] = self._bred(parents, int(copies.sum()))
+        return self.to_designs(children)
+
+    def _bred(self, parents: Tensor, n: int) -> Tensor:
+        """`n x d` points, children of random pairs out of `k x d` parents, mutated."""
+        return self._mutate(self._cross(parents, n), parents.std(0))
 
     def _cross(self, parents: Tensor, n: int) -> Tensor:
         """`n x d` children of random pairs out of `k x d` parents."""

@@ -20,8 +20,9 @@ def test_blend_one_half_keeps_the_spread(problem, play, build):
     optimizer = build("genetic", problem, parents=10 / 32, mutation_rate=0.0, blend=0.5)
     play(optimizer, rounds=1)
     ratio = optimizer.ask(20_000).var(0) / optimizer.top(10).var(0, correction=0)
-    # E[s² + (1 - s)²] = 7/6 for s uniform in [-.5, 1.5]; two parents coincide in a tenth of the pairs
-    assert torch.allclose(ratio, torch.full((10,), 7 / 6), atol=0.06)
+    # E[s² + (1 - s)²] = 7/6, E[2 s (1 - s)] = -1/6 for s uniform in [-.5, 1.5]; two different ones of ten parents have
+    # the covariance -1/9 of their variance
+    assert torch.allclose(ratio, torch.full((10,), 7 / 6 + 1 / 54), atol=0.06)
 
 
 def test_mutation_has_the_rate_and_scale_it_says(problem, play, build):
@@ -60,6 +61,13 @@ def test_finds_a_corner_of_the_box(cramped, play, build):
     run = play(build("genetic", cramped))
     assert (run.x == cramped.domain.upper).any(), "designs beyond the border are moved onto it"
     assert run.best > -1.2
+
+
+def test_nothing_is_asked_for_that_was_told(problem, play, build):
+    optimizer = build("genetic", problem, mutation_rate=0.0)
+    play(optimizer, rounds=1)
+    asked = optimizer.ask(500)
+    assert len(torch.unique(torch.cat([optimizer.x, asked]), dim=0)) == len(optimizer.x) + 500
 
 
 def test_resumes_from_its_state(problem, play, build):

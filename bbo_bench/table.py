@@ -111,10 +111,6 @@ def measured(frame: pd.DataFrame, objective: str, constraints: Sequence[str]) ->
     Raises:
         UsageError: If an expression is none, or names a column that is not there.
     """
-    used = [name for text in (objective, *constraints) for name in columns_in(text) if name in frame]
-    for name in used:
-        if not pd.api.types.is_numeric_dtype(frame[name]):
-            raise UsageError(f"{name} is no column of numbers, which scores are of: {_no_number(frame[name])}")
     try:
         y = np.asarray(frame.eval(objective, engine="python"), dtype=float) * np.ones(len(frame))
         for each in constraints:
@@ -122,6 +118,10 @@ def measured(frame: pd.DataFrame, objective: str, constraints: Sequence[str]) ->
             y[~known] = np.nan
             y[~np.asarray(frame.eval(each, engine="python"), dtype=bool) & ~np.isnan(y)] = -np.inf
     except Exception as error:
+        for name in columns_in(objective):
+            if name in frame and not pd.api.types.is_numeric_dtype(frame[name]):
+                wrong = _no_number(frame[name])
+                raise UsageError(f"{name} is no column of numbers, which scores are of: {wrong}") from error
         have = ", ".join(map(str, frame.columns))
         raise UsageError(f"{' with '.join([objective, *constraints])} is no expression of {have}: {error}") from error
     return y

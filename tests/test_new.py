@@ -302,3 +302,10 @@ def test_a_score_that_is_no_number_is_named(tmp_path):
     path.write_text("a,y\n1,2\n2,lots\n")
     with pytest.raises(UsageError, match="y is no column of numbers, which scores are of: line 3 has 'lots'"):
         read(path, None, "y", ())
+
+
+def test_constraints_may_be_of_words(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a,b,y,kind\n1,2,2,wet\n2,1,3,dry\n")
+    *_, y = read(path, None, "y", ["kind == 'wet'"])
+    assert y.tolist() == [2, float("-inf")]

@@ -238,11 +238,9 @@ def measurements(path: Path, objective: str, constraints: Sequence[str]) -> tupl
     Raises:
         UsageError: If it is no such table.
     """
-    import pandas as pd
+    from bbo_bench.table import measured, read_csv
 
-    from bbo_bench.table import measured
-
-    frame = pd.read_csv(existing(path), dtype=str, keep_default_na=False, skipinitialspace=True)
+    frame = read_csv(existing(path), dtype=str, keep_default_na=False, skipinitialspace=True)
     if "id" not in frame:
         raise UsageError(f"{path}: expected a column id, got {', '.join(map(str, frame.columns))}")
     frame = frame[frame["id"].str.strip() != ""]  # which spreadsheets leave below a table

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from bbo_bench.core import Task
+from bbo_bench.desk import SEMICOLONS
 from bbo_bench.domains import Box, Captioned, Sequences
 from bbo_bench.plugins import UsageError
 
@@ -290,7 +291,7 @@ def _numbers(task: Task, domain: Box) -> Format:
         heading = [cell.strip() for cell in rows[0]] if rows else []
         absent = [each for each in columns if each not in heading]
         if len(heading) == 1 and ";" in heading[0]:
-            raise ValueError("it has semicolons between its columns; save it with commas, and points in its numbers")
+            raise ValueError(f"it {SEMICOLONS}")
         if absent:
             raise ValueError(
                 f"expected a heading with {', '.join(columns)}, or rows of {len(columns)} numbers; "

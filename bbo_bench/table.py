@@ -54,12 +54,7 @@ def read(
         raise UsageError(f"{data} is none of {', '.join(READ)}, and no folder of PNG pictures")
     if data.suffix.lower() != ".csv":
         return (_molecules if molecules else _sequences)(*_lines(data), None)
-    try:
-        frame = pd.read_csv(data)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise UsageError(f"{data} is no table: {str(error).strip()}") from error
-    if len(frame.columns) == 1 and ";" in str(frame.columns[0]):
-        raise UsageError(f"{data} {SEMICOLONS}")
+    frame = read_csv(data)
     if frame.empty:
         raise UsageError(f"{data} has a heading, {', '.join(map(str, frame.columns))}, and no rows")
     used = [each for text in (objective, *constraints) if text for each in columns_in(text) if each in frame]
@@ -85,6 +80,21 @@ def read(
             "sequences"
         )
     return _vectors(rest, names, y)
+
+
+def read_csv(path: Path, **options: Any) -> pd.DataFrame:
+    """A table, by pandas with these options.
+
+    Raises:
+        UsageError: If it is none, or has semicolons between its columns.
+    """
+    try:
+        frame: pd.DataFrame = pd.read_csv(path, **options)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise UsageError(f"{path} is no table: {str(error).strip()}") from error
+    if len(frame.columns) == 1 and ";" in str(frame.columns[0]):
+        raise UsageError(f"{path} {SEMICOLONS}")
+    return frame
 
 
 def columns_in(expression: str) -> list[str]:

@@ -209,6 +209,9 @@ def test_sheets_as_spreadsheets_leave_them(here, cli):
     assert (here / "camp/round_0_scores.csv").read_text().startswith("id,score,cost\nr0-0,,\n")
     (here / "gap.csv").write_text("id,score,cost\nr0-0,1,10\nr0-1,2,\nr0-2,3,30\nr0-3,4,90\n,,\n")
     assert "r0-1 of 4 designs without a score" in cli("tell", "camp", "gap.csv").err, "what nobody costed is missing"
+    for text, message in (("", "is no table"), ("id;score;cost\nr0-0;1;2\n", "has semicolons between its columns")):
+        (here / "wrong.csv").write_text(text)
+        assert message in cli("tell", "camp", "wrong.csv").err
     (here / "whole.csv").write_text("id,score,cost\nr0-0,1,10\nr0-1,failed,\nr0-2,3,30\nr0-3,4,90\n,,\n")
     told = cli("tell", "camp", "whole.csv")
     assert told.status == 0 and "best 1," in told.out, "as it was told, though low is good"

@@ -263,8 +263,8 @@ def tune(parsed: argparse.Namespace) -> int:
             budget=tuning.BUDGET | ({"rounds": [int(n) for n in parsed.rounds.split(",")]} if parsed.rounds else {}),
             per_setting=parsed.per_setting or tuning.PER_SETTING,
             jobs=parsed.jobs,
-            finalists=parsed.finalists or 0,
-            of=parsed.of if parsed.finalists else None,
+            finalists=parsed.finalists,
+            of=parsed.of,
         )
     if not (parsed.out / "trials.csv").exists():
         raise UsageError(f"{parsed.out} has no trials.csv; name optimizers to tune")
@@ -482,6 +482,7 @@ def _add_commands_of_plugins(commands: argparse._SubParsersAction[argparse.Argum
     command.add_argument(
         "--finalists",
         type=_count,
+        default=0,
         metavar="N",
         help="no search: the N best trials of --of once more, by other --rounds",
     )

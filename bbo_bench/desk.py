@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 INFEASIBLE = ("-inf", "infeasible", "failed")
 """Cells that say that a design cannot be made."""
-SEMICOLONS = "has semicolons between its columns; save it with commas, and points in its numbers"
-"""What is wrong with a table as spreadsheets of some countries write it."""
 EMPTY = ("", "nan", "na", "n/a", "-", "none", "null")
 """Cells that hold no score."""
 SHOWN = ("best", "top10", "validity", "elbo_z", "pairwise", "unique")
@@ -216,6 +214,8 @@ def read_scores(path: Path, column: str | None) -> tuple[list[str], list[float]]
     wanted = (column or "score").lower()
     if "id" not in by_name or wanted not in by_name:
         if len(headings) == 1 and ";" in headings[0]:
+            from bbo_bench.io import SEMICOLONS
+
             raise UsageError(f"{path} {SEMICOLONS}")
         raise UsageError(f"{path}: expected columns id and {wanted}, got {', '.join(headings) or 'nothing'}")
     names, scores = [], []

@@ -18,12 +18,13 @@ import torch
 from torch import Tensor
 
 from bbo_bench.core import Task
-from bbo_bench.desk import SEMICOLONS
 from bbo_bench.domains import Box, Captioned, Sequences
 from bbo_bench.plugins import UsageError
 
 NAMES = ("id", "name")
 """Columns of a table that name a design."""
+SEMICOLONS = "has semicolons between its columns; save it with commas, and points in its numbers"
+"""What is wrong with a table as spreadsheets of some countries write it."""
 PICTURES = (".png", ".svg", ".pdf")
 
 

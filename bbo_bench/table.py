@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bbo_bench.desk import SEMICOLONS
-from bbo_bench.io import records
+from bbo_bench.io import SEMICOLONS, records
 from bbo_bench.own import PADDING
 from bbo_bench.plugins import UsageError
 

@@ -31,6 +31,8 @@ FAMILIES = ("tfbind8", "hartmann_6", "nav1d_partial", "molecule_qed")
 """A task of each family that is trained on; airfoils and RNA are left out, for their hours and to be judged unseen."""
 SEEDS = (1000, 1001)
 """Seeds that no report uses."""
+FOLDER = Path("results/tuning")
+"""Where trials lie that nobody gives another folder."""
 BUDGET = {"rounds": [96, 160], "evaluation": 256, "validation": 0}
 PER_SETTING = 2
 """Trials for every setting that is searched."""
@@ -65,7 +67,7 @@ def tune(
     per_setting: int = PER_SETTING,
     jobs: int = 1,
     finalists: int = 0,
-    of: Path | None = None,
+    of: Path = FOLDER,
 ) -> None:
     """Make the trials of optimizers that are still to come, and write `trials.csv`.
 
@@ -80,7 +82,7 @@ def tune(
         budget: Of every run.
         per_setting: Trials for every setting that is searched.
         jobs: Runs side by side.
-        finalists: Instead of a search, as many of the best trials in `of` are made anew.
+        finalists: How many of the best trials in `of` are made anew; 0 for a search.
         of: Folder of an earlier search.
 
     Raises:
@@ -99,28 +101,37 @@ def tune(
             study = _study(choice.name, folder)
             _check_alike(study, {"tasks": list(tasks), "seeds": list(seeds), "rounds": list(budget["rounds"])}, folder)
             _take_up(study)
-            if of is not None:
+            wanted = per_setting * len(spaces[choice.name])
+            if finalists:
                 earlier = _finalists(choice.name, of, finalists)
+                wanted = len(earlier)
                 for settings in earlier:
                     study.enqueue_trial(settings, skip_if_exists=True)
-            wanted = per_setting * len(spaces[choice.name]) if of is None else len(earlier)
             while (made := _under_way(study)) < wanted:
                 trial = study.ask(spaces[choice.name])
                 trial.set_user_attr("process", os.getpid())
-                print(f"{choice.name}: trial {made + 1} of {wanted}: {json.dumps(rounded(trial.params))}", flush=True)
-                runs = [(task, seed) for task in tasks for seed in seeds]
                 settings = rounded(trial.params)
-                plans = [_plan(choice, settings, task, seed, budget, folder) for task, seed in runs]
-                outcomes = dict(parallel(joblib.delayed(_outcome)(plan) for plan in plans))
-                kept = [
-                    {"task": task, "seed": seed} | outcome
-                    for (task, seed), plan in zip(runs, plans, strict=True)
-                    if (outcome := outcomes[str(plan.folder)])["score"] is not None
-                ]
-                trial.set_user_attr("runs", kept)
-                study.tell(trial, float(np.mean([row["score"] for row in kept])) if kept else 0.0)
+                print(f"{choice.name}: trial {made + 1} of {wanted}: {json.dumps(settings)}", flush=True)
+                plans = {
+                    (task, seed): _plan(choice, settings, task, seed, budget, folder)
+                    for task in tasks
+                    for seed in seeds
+                }
+                outcomes = dict(parallel(joblib.delayed(_outcome)(plan) for plan in plans.values()))
+                _finish(study, trial, {key: outcomes[str(plan.folder)] for key, plan in plans.items()})
                 write(folder)
     write(folder)
+
+
+def _finish(study: optuna.Study, trial: optuna.Trial, outcomes: Mapping[tuple[str, int], dict[str, Any]]) -> None:
+    """Record the outcomes of a trial's runs, by task and seed, but for those that the optimizer cannot work on."""
+    kept = [
+        {"task": task, "seed": seed} | outcome
+        for (task, seed), outcome in outcomes.items()
+        if outcome["score"] is not None
+    ]
+    trial.set_user_attr("runs", kept)
+    study.tell(trial, float(np.mean([row["score"] for row in kept])) if kept else 0.0)
 
 
 def space(choice: Choice) -> dict[str, optuna.distributions.BaseDistribution]:
@@ -280,14 +291,15 @@ def _finalists(name: str, folder: Path, n: int) -> list[dict[str, Any]]:
 
 def _check_alike(study: optuna.Study, conditions: dict[str, list[Any]], folder: Path) -> None:
     """Raise `TuningError` where a study's trials are of other conditions; the first ones are kept."""
-    kept = study.user_attrs.get("conditions", conditions)
-    if kept != conditions:
+    kept = study.user_attrs.get("conditions")
+    if kept is None:
+        study.set_user_attr("conditions", conditions)
+    elif kept != conditions:
         wrong = ", ".join(f"{key} {kept[key]}, now {value}" for key, value in conditions.items() if kept[key] != value)
         raise TuningError(
             f"trials of {study.study_name} in {folder} cannot be compared with new ones: they had {wrong}. "
             "Give the same, or another --out"
         )
-    study.set_user_attr("conditions", conditions)
 
 
 def _recorded(journal: Path) -> list[optuna.trial.FrozenTrial]:

@@ -33,10 +33,13 @@ def main() -> None:
     parser.add_argument("--metric", default="score")
     arguments = parser.parse_args()
     if len(arguments.folders) > 1:
-        parts = {str(folder): mean_scores([folder], arguments.metric) for folder in arguments.folders}
+        parts = {
+            str(folder): mean_scores(at_the_end(load_results(folder)), arguments.metric) for folder in arguments.folders
+        }
         print(compared(parts).to_string(index=False, float_format="{:.3f}".format))
         return
-    scores = mean_scores(arguments.folders, arguments.metric)
+    last = at_the_end(load_results(*arguments.folders))
+    scores = mean_scores(last, arguments.metric)
     sizes = {task: float(np.prod(made("task", task).prior().latent_shape)) for task in scores["task"].unique()}
     rules: dict[str, Callable[[str], float]] = {"one": lambda task: 1.0, "per number": sizes.__getitem__}
     rows = [
@@ -48,7 +51,6 @@ def main() -> None:
     print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3f}".format))
     whole = table(pooled(scores))
     print(f"\n{whole.to_string(float_format='{:.3f}'.format)}")
-    last = at_the_end(load_results(*arguments.folders))
     prior = last[last["method"] == PRIOR].groupby("task")[arguments.metric].mean()
     above = whole.sub(prior.reindex(whole.index.get_level_values("task")).to_numpy(), axis=0).dropna()
     if len(above):
@@ -57,10 +59,8 @@ def main() -> None:
         print(f"Pairs, of {len(above)}, in which one gains nothing: {lost}")
 
 
-def mean_scores(folders: list[Path], metric: str) -> pd.DataFrame:
-    """A row per method, task and strength: the mean of a metric over seeds at the end of the budget."""
-    whole = load_results(*folders)
-    last = at_the_end(whole)
+def mean_scores(last: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A row per method, task and strength: the mean of a metric over seeds, given the runs' last rounds."""
     columns = [f"optimizer.{key}" for key in STRENGTHS if f"optimizer.{key}" in last]
     strength = last[columns].apply(pd.to_numeric, errors="coerce").bfill(axis=1).iloc[:, 0]
     kept = last.assign(strength=strength, value=last[metric]).dropna(subset=["strength"])

@@ -240,18 +240,18 @@ def matched(names: Sequence[str], scores: Sequence[float], asked: Sequence[str],
         raise CampaignError(f"expected a score for every id, got {len(names)} ids and {len(scores)} scores")
     found: dict[str, list[float]] = {name: [] for name in asked}
     if unknown := [name for name in names if name not in found]:
-        raise CampaignError(f"{_some(unknown)}: no design of this round, whose ids are {asked[0]} to {asked[-1]}")
+        raise CampaignError(f"{some(unknown)}: no design of this round, whose ids are {asked[0]} to {asked[-1]}")
     for name, score in zip(names, scores, strict=True):
         if abs(score) > LARGEST and score != -math.inf:
             raise CampaignError(f"the score of {name} must be a number of at most {LARGEST} in size, got {score}")
         if not math.isnan(score):
             found[name].append(score if score == -math.inf else sign * score)
     if mixed := [name for name, values in found.items() if -math.inf in values and max(values) > -math.inf]:
-        raise CampaignError(f"{_some(mixed)}: told as made and as impossible to make; say which")
+        raise CampaignError(f"{some(mixed)}: told as made and as impossible to make; say which")
     absent = [name for name, values in found.items() if not values]
     if absent and missing == "refuse":
         raise CampaignError(
-            f"{_some(absent)} of {len(asked)} designs without a score; "
+            f"{some(absent)} of {len(asked)} designs without a score; "
             "say what they are: --missing infeasible (they cannot be made), or --missing left-out (nobody tried)"
         )
     if len(absent) == len(asked) and missing == "left out":
@@ -304,5 +304,6 @@ def _called(thing: object) -> str:
     return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first names of many, and how many more there are."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

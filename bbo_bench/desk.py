@@ -98,7 +98,9 @@ def export(parsed: argparse.Namespace) -> int:
 
 def ask(parsed: argparse.Namespace) -> int:
     """Write the designs of a campaign's next round."""
+    from bbo_bench.campaign import some
     from bbo_bench.io import formats, write
+    from bbo_bench.oracle import validity
 
     folder, plan = parsed.folder, asked_plan(parsed)
     campaign = campaign_of(plan)
@@ -115,6 +117,9 @@ def ask(parsed: argparse.Namespace) -> int:
         sheet.write_text("".join(f"{line}\n" for line in lines))
     where = files[0] if len(files) == 1 else files[0].parent
     print(f"round {asked.round}: {len(asked.ids)} designs in {where}")
+    legal = validity(campaign.task, asked.x).tolist()
+    if illegal := [name for name, fine in zip(asked.ids, legal, strict=True) if not fine]:
+        print(f"invalid by the task's own check, told as `failed` where they cannot be made: {some(illegal)}")
     print(f"fill in {sheet}, then: bbo-bench tell {folder} {sheet}")
     return 0
 

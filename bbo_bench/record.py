@@ -95,15 +95,20 @@ class Record:
         """Unlock the folder."""
         self._close()
 
+    @property
+    def _other(self) -> str:
+        """Where another run would go: a campaign is given its folder, a run a name."""
+        return "another folder" if self.config.get("scores") == "told" else "another name="
+
     def _claim(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
             self._lease.take()
         except Timeout:
-            raise RecordError(f"{self.folder} is in use by another process; wait, or choose another name=") from None
+            raise RecordError(f"{self.folder} is in use by another process; wait, or choose {self._other}") from None
         except LeaseLost as error:
-            raise RecordError(f"{error}; wait, or choose another name=") from error
+            raise RecordError(f"{error}; wait, or choose {self._other}") from error
         except OSError as error:
             raise RecordError(f"{self.folder} cannot be written ({error}); choose another results=") from error
 
@@ -212,7 +217,7 @@ class Record:
         if not (self.folder / FINAL).exists():
             raise RecordError(
                 f"{self.folder} holds a complete run of fewer rounds, but not its {FINAL}, from which it could go on; "
-                "choose another name="
+                f"choose {self._other}"
             )
         self._resume(FINAL)
         content = (self.folder / FINAL).read_bytes()
@@ -228,11 +233,11 @@ class Record:
         """
         path = self.folder / "config.yaml"
         committed = any((self.folder / name).exists() for name in ("state.pt", "provenance.json"))
-        data = [name for name in (*LOGS, *DESIGNS) if (self.folder / name).exists()]
+        data = [name for name in (*LOGS, *DESIGNS, ASKED) if (self.folder / name).exists()]
         if data and not committed and not path.exists():
             raise RecordError(
                 f"{self.folder} holds {', '.join(data)}, but no run that they belong to; "
-                "choose another name=, or move the folder away"
+                f"choose {self._other}, or move the folder away"
             )
         if not (committed or data):
             _write(path, _text(self.config))
@@ -251,7 +256,7 @@ class Record:
         if changed:
             raise RecordError(
                 f"{self.folder} holds a run of another configuration ({'; '.join(changed)}); "
-                "choose another name=, or move the folder away"
+                f"choose {self._other}, or move the folder away"
             )
         rounds = (self.folder / "metrics.csv").read_bytes().count(b"\n") - 1 if "metrics.csv" in data else 0
         if rounds > 1 and not committed:

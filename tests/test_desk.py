@@ -116,6 +116,16 @@ def test_a_campaign_keeps_to_how_it_was_begun(cli, tmp_path):
     assert late.status == 1 and "was begun for high scores" in late.err
     part = cli("ask", "camp", "optimizer=cma_es")
     assert part.status == 1 and "`bbo-bench ask camp` goes on with it" in part.err
+    other = cli("ask", "camp", *CAMPAIGN, "seed=1")
+    assert other.status == 1 and "seed: 0 there, 1 now); choose another folder, or move the folder away" in other.err
+
+
+def test_what_the_task_calls_invalid_is_said_before_it_is_made(cli, tmp_path):
+    asked = cli("ask", "camp", *CAMPAIGN, "optimizer.step=100")
+    assert "invalid" not in asked.out, "samples of the prior"
+    assert cli("tell", "camp", str(told(tmp_path, {f"r0-{i}": str(i) for i in range(4)}))).status == 0
+    far = cli("ask", "camp")  # the box's corners, out of the task's circle
+    assert "invalid by the task's own check, told as `failed` where they cannot be made: r1-0, r1-1" in far.out
 
 
 def test_sheets_that_say_two_things(cli, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 from bbo_bench.record import Record
 from bbo_bench.testing import Probe
-from bbo_bench.testing.probe import Killed, contents, made, play, play_plugin, representatives
+from bbo_bench.testing.probe import Killed, contents, made, play, play_plugin, representatives, suited
 
 ROUNDS = (16, 16, 16)
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -54,7 +54,8 @@ def test_killed_at_random_moments(name, whole, tmp_path):
         process.join(timeout=random.uniform(0, seconds))
         process.kill()
         process.join()
-    assert play(tmp_path, made("optimizer", name), Probe(), ROUNDS) == expected
+    build = made("optimizer", name)
+    assert play(tmp_path, build, suited(build, ROUNDS), ROUNDS) == expected
     assert not (tmp_path / "state.pt").exists()
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from bbo_bench.core import Optimizer, Problem, Task, UnsuitableError
+from bbo_bench.core import Optimizer, Problem, Task
 from bbo_bench.evaluation import Evaluator
 from bbo_bench.loop import Build
 from bbo_bench.oracle import Oracle, Scores, finite
@@ -24,13 +24,11 @@ from bbo_bench.seeding import generator
 from bbo_bench.testing.probe import (
     Fragile,
     Killed,
-    MoleculeProbe,
-    Probe,
-    SequenceProbe,
     contents,
     made,
     play,
     problem_of,
+    suited,
 )
 from bbo_bench.testing.references import reachable
 from bbo_bench.testing.states import assert_same_files, designs, global_states, same, saved_and_loaded, seeded_anew
@@ -86,11 +84,7 @@ class OptimizerSuite:
         """The task that it is tried on."""
         if cls.task is not None:
             return cast(Task, made("task", cls.task))
-        for probe in (Probe(), SequenceProbe()):
-            with suppress(UnsuitableError):
-                cls.build()(problem_of(probe, cls.rounds), generator(0, "build"))
-                return probe
-        return MoleculeProbe()
+        return suited(cls.build(), cls.rounds)
 
     @classmethod
     @cache

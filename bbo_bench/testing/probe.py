@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from bbo_bench.core import Offline, Problem, State, Task
+from bbo_bench.core import Offline, Problem, State, Task, UnsuitableError
 from bbo_bench.device import limited_threads
 from bbo_bench.diffusion.codecs import OneHot, Prompted, Standardize
 from bbo_bench.diffusion.denoisers import MLP, Convolution
@@ -270,9 +271,19 @@ def play(
     return contents(folder)
 
 
+def suited(build: Build, rounds: Sequence[int]) -> Task:
+    """The first of the probes that an optimizer can work on: vectors, sequences, or molecules."""
+    for probe in (Probe(), SequenceProbe()):
+        with suppress(UnsuitableError):
+            build(problem_of(probe, rounds), generator(0, "build"))
+            return probe
+    return MoleculeProbe()
+
+
 def play_plugin(folder: Path, name: str, overrides: Mapping[str, Any], rounds: Sequence[int]) -> None:
-    """Run the optimizer plugin `name` on the `Probe`; for processes that import nothing else."""
-    play(folder, made("optimizer", name, overrides), Probe(), rounds)
+    """Run the optimizer plugin `name` on the probe that suits it; for processes that import nothing else."""
+    build = made("optimizer", name, overrides)
+    play(folder, build, suited(build, rounds), rounds)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from bbo_bench.oracle import finite
 from bbo_bench.plugins import choices
 from bbo_bench.seeding import generator
-from bbo_bench.testing import Probe
-from bbo_bench.testing.probe import made, problem_of, representatives
+from bbo_bench.testing.probe import made, problem_of, representatives, suited
 
 CRITICS = {name for name, it in choices("optimizer").items() if "critic" in str(it.settings.get("proxy"))}
 """They value plans in the units of a data set's rewards."""
@@ -15,10 +15,13 @@ ROUNDS = (16, 16)
 
 def learnt(name, slope, offset):
     """Designs that an optimizer asks for, and what it predicts of them in units of y, after one round."""
-    problem = problem_of(Probe(), ROUNDS)
-    optimizer = made("optimizer", name)(problem, generator(0, "build"))
+    build = made("optimizer", name)
+    task = suited(build, ROUNDS)
+    problem = problem_of(task, ROUNDS)
+    optimizer = build(problem, generator(0, "build"))
     x = problem.prior.decode(problem.prior.sample(ROUNDS[0], generator(0, "first round")))
-    y = (Probe().evaluate(x).double() * 1024).round() / 1024  # such numbers can be scaled and moved without rounding
+    exact = finite(task, task.evaluate(x).double())
+    y = (exact * 1024).round() / 1024  # such numbers can be scaled and moved without rounding
     optimizer.rng.manual_seed(0)
     optimizer.tell(x, slope * y + offset)
     optimizer.rng.manual_seed(1)

@@ -457,7 +457,9 @@ def _add_commands_of_plugins(commands: argparse._SubParsersAction[argparse.Argum
         choices=["vectors", "sequences", "molecules", "images"],
         help="default: by the data",
     )
-    command.add_argument("--score", metavar="MODULE:FUNCTION", help="scores a batch (default: scores are told)")
+    source = command.add_mutually_exclusive_group()
+    source.add_argument("--score", metavar="MODULE:FUNCTION", help="scores a batch")
+    source.add_argument("--external", action="store_true", help="scores are measured elsewhere and told (default)")
     command.add_argument("--objective", metavar="EXPRESSION", help="of the table's columns that are scores, no design")
     command.add_argument("--constraint", action="append", default=[], metavar="EXPRESSION", help="as 'cost <= 400'")
     command.add_argument("--minimize", action="store_true", help="low scores are good")

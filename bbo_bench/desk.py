@@ -212,15 +212,18 @@ def read_scores(path: Path, column: str | None) -> tuple[list[str], list[float]]
     Raises:
         UsageError: If it is no such table.
     """
-    with existing(path).open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
+    from bbo_bench.io import NO_UTF8, SEMICOLONS
+
+    try:
+        with existing(path).open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path} {NO_UTF8}") from error
     headings = [key for key in (rows[0] if rows else {}) if key]
     by_name = {key.strip().lower(): key for key in headings}
     wanted = (column or "score").lower()
     if "id" not in by_name or wanted not in by_name:
         if len(headings) == 1 and ";" in headings[0]:
-            from bbo_bench.io import SEMICOLONS
-
             raise UsageError(f"{path} {SEMICOLONS}")
         raise UsageError(f"{path}: expected columns id and {wanted}, got {', '.join(headings) or 'nothing'}")
     names, scores = [], []
@@ -342,5 +345,5 @@ def existing(path: Path) -> Path:
         UsageError: If there is no such file.
     """
     if not path.is_file():
-        raise UsageError(f"there is no file {path}")
+        raise UsageError(f"{path} is a folder, not a file" if path.is_dir() else f"there is no file {path}")
     return path

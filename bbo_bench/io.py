@@ -23,6 +23,7 @@ from bbo_bench.plugins import UsageError
 
 NAMES = ("id", "name")
 """Columns of a table that name a design."""
+NO_UTF8 = 'is no text in UTF-8; save it as "CSV UTF-8"'
 SEMICOLONS = "has semicolons between its columns; save it with commas, and points in its numbers"
 """What is wrong with a table as spreadsheets of some countries write it."""
 PICTURES = (".png", ".svg", ".pdf")

@@ -59,12 +59,18 @@ def task(
     n = len(names)
     if n < FEWEST:
         raise UsageError(f"{data} has {n} distinct designs; a prior needs {FEWEST}, and hundreds to be a good one")
+    if score and constraints:
+        raise UsageError(
+            f"{score} says itself which designs are infeasible, by NaN: leave --constraint away, and out of the data "
+            "what it measures"
+        )
     if score:
         _check_importable(score)
     settings: dict[str, Any] = {
         "_target_": f"bbo_bench.tasks.{name}.{class_name(name)}",
         "summary": f"{n} designs of {data.name}" + ("" if score else ", whose scores are told"),
         **constants((-1 if minimize else 1) * y),
+        **({} if table.noise_std is None else {"noise_std": None}),
         **({"score": {"_target_": score.replace(":", "."), "_partial_": True}} if score else {}),
         **({"sign": -1} if minimize else {}),
         **({"objective": objective} if objective else {}),
@@ -73,6 +79,8 @@ def task(
     _write_task(folder, table, names, settings, data.name)
     if score and not np.isfinite(y).any():
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings | constants(scored(name, out)), sort_keys=False))
+    if table.noise_std is not None:
+        print(f"noise of a score, by designs that were measured several times: {table.noise_std:.3g}")
     return folder
 
 
@@ -82,7 +90,8 @@ def _write_task(folder: Path, table: Table, names: list[str], settings: dict[str
     held_out = np.zeros(n, dtype=bool)
     held_out[np.random.default_rng(0).permutation(n)[: max(FEWEST // 3, round(HELD_OUT * n))]] = True
     folder.mkdir(parents=True)
-    np.savez_compressed(folder / DATA, held_out=held_out, names=np.array(names), **table.arrays)  # type: ignore[arg-type]
+    noise = {} if table.noise_std is None else {"noise_std": np.array(table.noise_std)}
+    np.savez_compressed(folder / DATA, held_out=held_out, names=np.array(names), **noise, **table.arrays)  # type: ignore[arg-type]
     module, base = table.base.rsplit(".", 1)
     write(folder / "__init__.py", CODE, name=name, kind=class_name(name), module=module, base=base, n=n, source=source)
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
@@ -235,7 +244,9 @@ bbo-bench check task=$name
 $after
 ```
 
-`y_prior` and `best_known` in `$name.yaml` are the mean and the best of the data, until they have been measured.
+`y_prior` and `best_known` in `$name.yaml` are the mean and the best of the data, until they have been measured, and 0
+where the data have no scores. `noise_std` is that of designs which were measured several times (`null`), or 0. A
+campaign uses none of them.
 """
 METHOD = '''"""$name: the best designs, and a step away from them."""
 

@@ -1,7 +1,8 @@
 """Tasks of one's own: all but the score follows from a table of designs, `data.npz` beside the plugin's module.
 
 `bbo-bench new task` writes such a plugin. Its archive holds `x`, `n x shape`, and which of them are `held_out`; their
-`names`; of sequences their `alphabet`, of vectors their `columns`. What a method says here, a plugin can say otherwise.
+`names`; of sequences their `alphabet`, of vectors their `columns`; and `noise_std`, the standard deviation of one
+design's scores, where some were measured several times. What a method says here, a plugin can say otherwise.
 """
 
 from __future__ import annotations
@@ -42,17 +43,20 @@ class OwnTask(DiffusionTask):
         sign: −1 where low scores are good.
         objective: Where a measurement has several columns: an expression of them, such as `strength - 0.1 * cost`.
         constraints: Expressions of them that a feasible design fulfils, such as `cost <= 400`.
-        noise_std: Standard deviation of the observation noise.
+        noise_std: Standard deviation of the observation noise; None takes that of the data's repeats.
         y_prior: Mean true score of samples of the prior.
         best_known: Best true score known.
         infeasible_score: What an infeasible design counts as in means.
+
+    Raises:
+        ValueError: If the noise is to follow from repeats, and the data have none.
     """
 
     open_ended = True
 
     def __init__(
         self,
-        noise_std: float,
+        noise_std: float | None,
         y_prior: float,
         best_known: float,
         infeasible_score: float,
@@ -63,10 +67,12 @@ class OwnTask(DiffusionTask):
     ) -> None:
         self.score, self.scored, self.sign = score, score is not None, sign
         self.objective, self.constraints = objective, tuple(constraints)
-        self.noise_std, self.infeasible_score = noise_std, infeasible_score
-        self.y_prior, self.best_known = y_prior, best_known
+        self.infeasible_score, self.y_prior, self.best_known = infeasible_score, y_prior, best_known
         with np.load(self.folder / DATA) as file:
             self._data = {name: file[name] for name in file.files}
+        if noise_std is None and "noise_std" not in self._data:
+            raise ValueError("noise_std: null wants designs that were measured several times, and there are none")
+        self.noise_std = float(self._data["noise_std"]) if noise_std is None else noise_std
         self._held_out = torch.as_tensor(self._data["held_out"])
         self._x = torch.as_tensor(self._data["x"])
 

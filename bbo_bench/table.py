@@ -6,7 +6,7 @@ import ast
 import re
 import string
 import sys
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bbo_bench.io import SEMICOLONS, records
+from bbo_bench.io import NO_UTF8, SEMICOLONS, records
 from bbo_bench.own import PADDING
 from bbo_bench.plugins import UsageError
 
@@ -34,12 +34,16 @@ class Table(NamedTuple):
     """The class that they are of, with its module."""
     denoiser: dict[str, Any]
     """Of a size that suits them."""
+    noise_std: float | None = None
+    """Standard deviation of scores of one design, by designs that were measured several times; None without any."""
 
 
 def read(
     data: Path, kind: Kind | None, objective: str | None, constraints: Sequence[str]
 ) -> tuple[Table, list[str], npt.NDArray[np.float64]]:
     """The distinct designs of a file or folder, their names, and their scores, NaN where there are none.
+
+    The score of a design that was measured several times is the mean.
 
     Raises:
         UsageError: If it holds none, or they are of several kinds.
@@ -91,9 +95,36 @@ def read_csv(path: Path, **options: Any) -> pd.DataFrame:
         frame: pd.DataFrame = pd.read_csv(path, **options)
     except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
         raise UsageError(f"{path} is no table: {str(error).strip()}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} {NO_UTF8}") from error
     if len(frame.columns) == 1 and ";" in str(frame.columns[0]):
         raise UsageError(f"{path} {SEMICOLONS}")
     return frame
+
+
+def pooled(
+    y: npt.NDArray[np.float64], keys: Iterable[Hashable | None]
+) -> tuple[list[int], npt.NDArray[np.float64], float | None]:
+    """Designs that several rows have, as one.
+
+    Args:
+        y: `n` scores.
+        keys: What is the same for the same design; None for a row that is none.
+
+    Returns:
+        The first row of each design; the means of their scores, of those that are finite where some are; and the
+        standard deviation of one design's scores, pooled over those that have several; None without any.
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for i, key in enumerate(keys):
+        if key is not None:
+            groups.setdefault(key, []).append(i)
+    scores = [y[rows][np.isfinite(y[rows])] for rows in groups.values()]
+    first = [rows[0] for rows in groups.values()]
+    means = np.array([each.mean() if len(each) else y[i] for each, i in zip(scores, first, strict=True)])
+    free = sum(max(len(each) - 1, 0) for each in scores)
+    spread = sum(float(((each - each.mean()) ** 2).sum()) for each in scores if len(each))
+    return first, means, (spread / free) ** 0.5 if free else None
 
 
 def columns_in(expression: str) -> list[str]:
@@ -157,14 +188,17 @@ def _vectors(
         raise UsageError(
             f"{', '.join(constant)}: the same number in all rows, which nothing can be learnt of; leave out"
         )
-    rows = np.sort(np.unique(x, axis=0, return_index=True)[1])
+    rows, y, noise_std = pooled(y, (row.tobytes() for row in x + 0.0))  # no negative zeros
     d = x.shape[1]
     gated = {"_target_": "bbo_bench.diffusion.denoisers.GatedMLP", "dim": d, "width": 88, "depth": 2}
     plain = {"_target_": "bbo_bench.diffusion.denoisers.MLP", "dim": d, "width": 64 if d <= 8 else 256, "depth": 3}
     table = Table(
-        {"x": x[rows], "columns": np.array(list(map(str, frame)))}, "bbo_bench.own.Vectors", gated if d > 64 else plain
+        {"x": x[rows], "columns": np.array(list(map(str, frame)))},
+        "bbo_bench.own.Vectors",
+        gated if d > 64 else plain,
+        noise_std,
     )
-    return table, [names[i] for i in rows], y[rows]
+    return table, [names[i] for i in rows], y
 
 
 def _sequences(
@@ -174,10 +208,9 @@ def _sequences(
     if all(set(text) <= set(string.ascii_letters + "-.*") for text in texts):
         texts = [text.upper() for text in texts]
     y = np.full(len(texts), np.nan) if y is None else y
-    first = {text: i for i, text in reversed(list(enumerate(texts))) if text}
-    rows = sorted(first.values())
+    rows, y, noise_std = pooled(y, (text or None for text in texts))
     table = _tokenized([list(texts[i]) for i in rows], PADDING, "bbo_bench.own.Tokens")
-    return table, [names[i] for i in rows], y[rows]
+    return table._replace(noise_std=noise_std), [names[i] for i in rows], y
 
 
 def _molecules(
@@ -189,17 +222,16 @@ def _molecules(
     except ImportError as error:
         raise UsageError('molecules need RDKit and SELFIES: pip install "bbo-bench[molecule]"') from error
     y = np.full(len(texts), np.nan) if y is None else y
-    found: dict[str, tuple[int, list[str]]] = {}
+    found: list[tuple[str | None, list[str]]] = []
     for i, text in enumerate(texts):
         try:
-            name, tokens = smiles.tokens(text)
+            found.append(smiles.tokens(text))
         except ValueError as error:
             print(f"left out: {names[i] or text}: {error}", file=sys.stderr)
-        else:
-            found.setdefault(name, (i, tokens))
-    rows = [i for i, _ in found.values()]
-    table = _tokenized([tokens for _, tokens in found.values()], smiles.PADDING, "bbo_bench.molecules.Molecules")
-    return table, [names[i] for i in rows], y[rows]
+            found.append((None, []))
+    rows, y, noise_std = pooled(y, (name for name, _ in found))
+    table = _tokenized([found[i][1] for i in rows], smiles.PADDING, "bbo_bench.molecules.Molecules")
+    return table._replace(noise_std=noise_std), [names[i] for i in rows], y
 
 
 def _tokenized(sequences: list[list[str]], padding: str, base: str) -> Table:

@@ -128,6 +128,13 @@ def test_what_the_task_calls_invalid_is_said_before_it_is_made(cli, tmp_path):
     assert "invalid by the task's own check, told as `failed` where they cannot be made: r1-0, r1-1" in far.out
 
 
+def test_sheets_that_are_none(cli, tmp_path):
+    assert cli("ask", "camp", *CAMPAIGN).status == 0
+    (tmp_path / "wide.csv").write_bytes("id,score\nr0-0,1\n".encode("utf-16"))
+    assert "wide.csv is no text in UTF-8; save it as" in cli("tell", "camp", "wide.csv").err
+    assert "camp is a folder, not a file" in cli("tell", "camp", "camp").err
+
+
 def test_sheets_that_say_two_things(cli, tmp_path):
     assert cli("ask", "camp", *CAMPAIGN).status == 0
     sheet, rest = tmp_path / "sheet.csv", "r0-1,2\nr0-2,3\nr0-3,4\n"

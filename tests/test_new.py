@@ -15,7 +15,7 @@ from bbo_bench import load_task
 from bbo_bench.molecules import Molecules
 from bbo_bench.own import Pictures, Tokens, Vectors
 from bbo_bench.plugins import UsageError
-from bbo_bench.table import columns_in, measured, read
+from bbo_bench.table import columns_in, measured, pooled, read
 
 SCORES = """
 def heaviest(x):
@@ -248,6 +248,10 @@ def test_an_alignment_becomes_sequences_without_gaps(tmp_path):
         (["task", "tfbind8", "--data", "mix.csv"], "there is a task tfbind8 already"),
         (["optimizer", "sqdf"], "there is an optimizer sqdf already"),
         (["task", "mix", "--data", "mix.csv", "--score", "own_scores"], "expected --score module:function"),
+        (
+            ["task", "mix", "--data", "mix.csv", "--score", "own_scores:heaviest", "--constraint", "cost <= 30"],
+            "own_scores:heaviest says itself which designs are infeasible, by NaN",
+        ),
         (["task", "mix", "--data", "mix.csv", "--objective", "weight"], "is no expression of id, cement"),
         (["task", "mix", "--data", "mix.csv", "--kind", "sequences"], "no column of text"),
     ],
@@ -277,12 +281,42 @@ def test_tables_that_are_no_designs(tmp_path, text, message):
         read(path, None, None, ())
 
 
-def test_designs_are_kept_once_with_their_first_names(tmp_path):
+def test_tables_in_other_encodings_are_refused(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_bytes("a,größe\n1,2\n".encode("latin-1"))
+    with pytest.raises(UsageError, match="is no text in UTF-8; save it as"):
+        read(path, None, None, ())
+
+
+def test_designs_are_kept_once_with_their_first_names_and_mean_scores(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("name,a,b,y\nfirst,1,2,5\nsecond,3,4,6\nthird,1,2,7\n")
     table, names, y = read(path, None, "y", ())
-    assert names == ["first", "second"] and y.tolist() == [5, 6]
+    assert names == ["first", "second"] and y.tolist() == [6, 6]
     assert table.arrays["x"].tolist() == [[1, 2], [3, 4]]
+
+
+def test_repeats_say_how_noisy_scores_are():
+    y = np.array([1.0, 3.0, 5.0, np.nan, 4.0, 7.0, -np.inf, 9.0])
+    rows, means, noise = pooled(y, ["a", "a", "b", "b", "c", "c", "c", None])
+    assert rows == [0, 2, 4] and means.tolist() == [2, 5, 5.5]
+    assert noise == pytest.approx(((1 + 1 + 1.5**2 + 1.5**2) / 2) ** 0.5)  # one of two, and one of two, are free
+    assert pooled(y[2:5], "xyz")[2] is None
+
+
+def test_a_task_has_the_noise_of_its_repeats(here, cli):
+    table = (here / "mix.csv").read_text()
+    first = table.splitlines()[1].split(",")
+    again = ",".join([*first[:4], f"{float(first[4]) + 0.2:.3f}", first[5]])
+    (here / "twice.csv").write_text(f"{table}\n{again}\n")
+    made = cli("new", "task", "noisy", "--data", "twice.csv", "--objective", "strength - 0 * cost", "--external")
+    assert made.status == 0 and "measured several times: 0.141" in made.out, made.err
+    path = here / "plugins/tasks/noisy/noisy.yaml"
+    assert yaml.safe_load(path.read_text())["noise_std"] is None
+    assert load_task("noisy").noise_std == pytest.approx(0.2 / 2**0.5)
+    assert cli("new", "task", "once", "--data", "mix.csv", "--objective", "strength - 0 * cost").status == 0
+    with pytest.raises(ValueError, match="noise_std: null wants designs that were measured"):
+        load_task("once", noise_std=None)
 
 
 def test_sequences_of_one_length_need_no_padding(tmp_path):

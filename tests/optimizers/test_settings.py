@@ -43,7 +43,7 @@ def test_a_setting_out_of_range_is_refused(problem, build, name, setting, expect
         (
             "ddpo",
             {"kl_weight": 0.1},
-            "kl_weight or kl_budget, and null for the other, got kl_weight=0.1, kl_budget=47.0",
+            "kl_weight or kl_budget, and null for the other, got kl_weight=0.1, kl_budget=16.0",
         ),
         ("ddpo", {"kl_budget": 0.0}, "expected kl_budget > 0 nats, got 0.0"),
     ],

@@ -45,7 +45,7 @@ def test_the_oracles_best_are_shipped(build):
 
 def test_no_candidates_are_refused(build):
     with pytest.raises(ValueError, match="counts of at least 1, got candidates=0"):
-        build("best_of_n", problem(5), candidates=0)
+        build("best_of_n", problem(5), candidates=0, kl_budget=None)
 
 
 def test_steering_needs_a_proxy_and_room(build):
